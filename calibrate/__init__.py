@@ -1,0 +1,1 @@
+"""Scores and labels in, thresholds and decisions out: the calibration of clipcal."""

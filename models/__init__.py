@@ -1,0 +1,1 @@
+"""The run time of exported models: bundles, sessions, preprocessing, tokenizers."""

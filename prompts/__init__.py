@@ -1,0 +1,1 @@
+"""Sentences, and the text vectors they become."""
