@@ -28,7 +28,6 @@ VISUAL = "visual.onnx"
 TEXTUAL = "textual.onnx"
 TOKENIZER = "tokenizer.json"
 MANIFEST = "manifest.json"
-FORMAT_VERSION = 1
 
 
 class Preprocessing(BaseModel):
@@ -106,7 +105,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1] = 1
     name: str
     dim: int = Field(gt=0)
     preprocessing: Preprocessing

@@ -1,0 +1,95 @@
+"""What the subcommands share: options, progress, tables, and the two ways to show a result."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+DEFAULT_CORPUS = "corpus"
+CALIBRATION = "calibration.json"
+
+
+def corpus_option(function: Decorated) -> Decorated:
+    """Add ``--corpus FOLDER``, passed on as a path."""
+    return click.option(
+        "--corpus",
+        "corpus_path",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=lambda: os.environ.get("CLIPCAL_CORPUS", DEFAULT_CORPUS),
+        show_default="$CLIPCAL_CORPUS or ./corpus",
+        help="Folder of the corpus.",
+    )(function)
+
+
+def json_option(function: Decorated) -> Decorated:
+    """Add ``--json``: one JSON object on standard output and nothing else there."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON object, for programs."
+    )(function)
+
+
+def device_option(function: Decorated) -> Decorated:
+    """Add ``--device``."""
+    return click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="Where the model runs; auto takes a working GPU, else the CPU, and says which.",
+    )(function)
+
+
+def prompt_options(function: Decorated) -> Decorated:
+    """Add ``--prompts SET`` and ``--prompt-vectors NPZ``."""
+    vectors = click.option(
+        "--prompt-vectors",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Text vectors made before (prompts encode), so that no text encoder is needed.",
+    )
+    prompts = click.option(
+        "--prompts",
+        metavar="SET",
+        help="A packaged prompt set or a TOML, YAML or JSON file. "
+        "[default: the set this corpus was last used with]",
+    )
+    return prompts(vectors(function))
+
+
+def print_json(result: object) -> None:
+    """Print `result` as one JSON object on standard output."""
+    click.echo(json.dumps(result, ensure_ascii=True, allow_nan=False))
+
+
+def say(message: str, *, quiet: bool = False) -> None:
+    """Tell the person something on standard error."""
+    if not quiet:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
+    """Print a table on standard output; columns that start with ``>`` are right-aligned."""
+    table = Table(title=title or None, title_justify="left", header_style="bold")
+    for column in columns:
+        right = column.startswith(">")
+        table.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(printable(cell) for cell in row))
+    console = Console(highlight=False)
+    # In a pipe there is no screen to fit, and a cut line would be lost.
+    console.print(table, width=None if console.is_terminal else 200, markup=False)
+
+
+def printable(text: str) -> str:
+    """Write out control characters and lone surrogates, so that a name cannot break a line."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )

@@ -1,0 +1,116 @@
+"""``clipcal embed``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from clipcal.commands.common import corpus_option, device_option, json_option, print_json, say
+from clipcal.commands.progress import progress
+
+
+@click.command("embed")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option(
+    "--model",
+    metavar="BUNDLE",
+    help="A bundle's folder, or the name of an exported model. "
+    "[default: the corpus's own; on a new corpus the built-in one]",
+)
+@corpus_option
+@device_option
+@click.option("--threads", type=click.IntRange(1), help="CPU threads of the model.")
+@click.option("--workers", type=click.IntRange(1), help="Threads that read and decode images.")
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    default=100_000_000,
+    show_default=True,
+    help="Refuse images of more pixels, before they are decoded.",
+)
+@click.option("--prune", is_flag=True, help="Mark images whose files have vanished as removed.")
+@click.option(
+    "--check-content",
+    is_flag=True,
+    help="Read every file again, even where size and times say that it is unchanged.",
+)
+@json_option
+def embed_command(
+    sources: tuple[str, ...],
+    model: str | None,
+    corpus_path: Path,
+    device: str,
+    threads: int | None,
+    workers: int | None,
+    max_pixels: int,
+    prune: bool,
+    check_content: bool,
+    as_json: bool,
+) -> None:
+    r"""Embed every image in SOURCE... that is new or changed.
+
+    A SOURCE is a folder, an image, a glob in quotes, or a .txt file with a path a line. What is
+    embedded already, wherever it lies, is not embedded again; an interrupted run goes on where
+    it was. Images that cannot be read are listed by: clipcal failures
+
+    \b
+    Example:
+      clipcal embed photos/ 'more/**/*.jpg' --corpus corpus
+    """
+    from clipcal.index.embed import EmbedOptions, Progress, embed
+    from clipcal.index.sources import discover
+    from clipcal.index.store import Corpus
+    from clipcal.models.identity import ModelIdentity
+    from clipcal.models.registry import find_bundle
+    from clipcal.models.session import ImageEncoder, open_image_encoder
+
+    opened = Corpus.open(corpus_path).model if Corpus.exists(corpus_path) else None
+    bundle = opened.find_bundle() if opened and model is None else find_bundle(model)
+    discovery = discover(sources, allow_missing=prune)
+    corpus = Corpus.open_or_create(corpus_path, ModelIdentity.of_bundle(bundle))
+    if opened is None and model is None:
+        say(
+            f"Taking the built-in model ({bundle.name}), made for trying clipcal, not for judging "
+            "photographs. For those: clipcal export ViT-B-32::openai, "
+            "then --model ViT-B-32::openai"
+        )
+
+    def open_encoder() -> ImageEncoder:
+        encoder = open_image_encoder(bundle, device=device, threads=threads)
+        say(f"Embedding with {bundle.name} on {encoder.provider}.", quiet=as_json)
+        return encoder
+
+    options = EmbedOptions(workers or 0, max_pixels, prune, check_content)
+    with progress("Embedding", quiet=as_json) as tell:
+
+        def on_progress(now: Progress) -> None:
+            tell(now.done, now.total, now.embedded)
+
+        report = embed(
+            corpus, discovery, open_encoder, bundle.manifest.preprocessing, options, on_progress
+        )
+    for ending, count in sorted(report.passed_over.items()):
+        say(f"Passed over {count:,} files ending in {ending}: no images.", quiet=as_json)
+    if as_json:
+        print_json(
+            {
+                "embedded": report.embedded,
+                "skipped": report.skipped,
+                "failed": report.failed,
+                "removed": report.removed,
+                "seconds": round(report.seconds, 3),
+                "images_per_second": round(report.images_per_second, 2),
+                "corpus": str(corpus_path),
+                "model": bundle.name,
+            }
+        )
+        return
+    removed = f", {report.removed:,} removed" if prune else ""
+    click.echo(
+        f"{report.embedded:,} embedded, {report.skipped:,} skipped (embedded before), "
+        f"{report.failed:,} failed{removed} in {report.seconds:.1f} s "
+        f"({report.images_per_second:.1f} images/s)."
+    )
+    if report.failed:
+        click.echo(f"See why: clipcal failures --corpus {corpus_path}")

@@ -1,0 +1,147 @@
+"""``clipcal search``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from clipcal.commands.common import (
+    CALIBRATION,
+    corpus_option,
+    device_option,
+    json_option,
+    print_json,
+    print_table,
+)
+
+if TYPE_CHECKING:
+    from clipcal.index.neighbours import Neighbour
+    from clipcal.index.queries import Vector
+    from clipcal.index.store import Corpus
+
+
+@click.command("search")
+@click.option("--image", metavar="FILE", help="Find what looks like this image.")
+@click.option("--text", metavar="SENTENCE", help="Find what this sentence describes.")
+@click.option(
+    "--flagged", metavar="CATEGORY", help="Find unflagged images near those that were flagged."
+)
+@click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="How many to find.")
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=CALIBRATION,
+    show_default=True,
+    help="The thresholds that say what is flagged (with --flagged).",
+)
+@click.option("--model", metavar="BUNDLE", help="Where the corpus's model lies now, if it moved.")
+@click.option(
+    "--prompt-vectors",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Text vectors in which the sentence is looked up, or with which flags are computed.",
+)
+@corpus_option
+@device_option
+@json_option
+def search_command(
+    image: str | None,
+    text: str | None,
+    flagged: str | None,
+    k: int,
+    calibration: Path,
+    model: str | None,
+    prompt_vectors: Path | None,
+    corpus_path: Path,
+    device: str,
+    as_json: bool,
+) -> None:
+    r"""Find the images nearest to an image, a sentence, or what a calibration flagged.
+
+    With --flagged, images that are flagged themselves are left out: what is found is what the
+    threshold may have missed.
+
+    \b
+    Example:
+      clipcal search --image photos/one.jpg -k 5
+      clipcal search --text "a glass of beer"
+      clipcal search --flagged Violence
+    """
+    from clipcal.index.neighbours import refresh_index
+    from clipcal.index.store import Corpus
+
+    if sum(way is not None for way in (image, text, flagged)) != 1:
+        raise click.UsageError("Give exactly one of --image, --text and --flagged.")
+    corpus = Corpus.open(corpus_path)
+    refresh_index(corpus)
+    if flagged is not None:
+        _search_flagged(corpus, flagged, k, calibration, prompt_vectors, device, as_json)
+        return
+    if image is not None:
+        query = _image_query(corpus, image, model, device)
+    else:
+        query = _text_query(corpus, str(text), model, prompt_vectors, device)
+    _show(_nearest(corpus, query, k), as_json)
+
+
+def _image_query(corpus: Corpus, image: str, model: str | None, device: str) -> Vector:
+    from clipcal.index.queries import image_query
+    from clipcal.models.bundle import Preprocessing
+    from clipcal.models.session import ImageEncoder, open_image_encoder
+
+    def open_model() -> tuple[ImageEncoder, Preprocessing]:
+        bundle = corpus.model.find_bundle(model)
+        return open_image_encoder(bundle, device=device), bundle.manifest.preprocessing
+
+    return image_query(corpus, image, open_model)
+
+
+def _text_query(
+    corpus: Corpus, text: str, model: str | None, prompt_vectors: Path | None, device: str
+) -> Vector:
+    from clipcal.prompts.resolve import sentence_vector
+
+    return sentence_vector(text, corpus.model, file=prompt_vectors, model=model, device=device)
+
+
+def _nearest(corpus: Corpus, query: Vector, k: int) -> list[Neighbour]:
+    from clipcal.index.neighbours import search
+
+    return search(corpus, query[None], k)[0]
+
+
+def _search_flagged(
+    corpus: Corpus,
+    category: str,
+    k: int,
+    calibration: Path,
+    prompt_vectors: Path | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    from clipcal.calibrate.contract import Contract
+    from clipcal.calibrate.flagged import near_flagged
+    from clipcal.calibrate.workflow import scores_under_contract
+
+    contract = Contract.load(calibration)
+    scored = scores_under_contract(corpus, contract, file=prompt_vectors, device=device)
+    found = near_flagged(corpus, scored, contract, category, k)
+    if as_json:
+        results = [
+            {"uri": f.uri, "score": round(f.similarity, 6), "near": f.near} for f in found.results
+        ]
+        print_json({"results": results, "flagged": found.flagged, "category": category})
+    elif found.results:
+        rows = [(f"{f.similarity:.2f}", f.uri, f.near) for f in found.results]
+        title = f"Not flagged, but near one of the {found.flagged:,} flagged as {category}"
+        print_table((">Score", "Image", "Near"), rows, title=title)
+    else:
+        click.echo(f"{found.flagged:,} images are flagged as {category}; nothing is near them.")
+
+
+def _show(found: list[Neighbour], as_json: bool) -> None:
+    if as_json:
+        print_json({"results": [{"uri": n.uri, "score": round(n.score, 6)} for n in found]})
+    else:
+        print_table((">Score", "Image"), [(f"{n.score:.2f}", n.uri) for n in found])

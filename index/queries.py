@@ -1,0 +1,85 @@
+"""What to search for: an image becomes a vector, from the corpus where it is known there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipcal.errors import SourceError
+from clipcal.index.sources import uri_of
+from clipcal.index.store import Corpus
+from clipcal.models.bundle import Preprocessing
+from clipcal.models.preprocess import load_pixels
+from clipcal.models.session import ImageEncoder
+
+Vector = NDArray[np.float32]  # (dim,), L2-normalised
+
+
+def image_query(
+    corpus: Corpus,
+    name: str,
+    open_model: Callable[[], tuple[ImageEncoder, Preprocessing]],
+) -> Vector:
+    """Find the embedding of an image.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        The corpus; what it knows is not embedded again.
+    name : str
+        A URI of the corpus or a file.
+    open_model : callable
+        Opens the corpus's model; called only for content that the corpus does not hold.
+
+    Returns
+    -------
+    Vector
+        float32 (dim,), L2-normalised.
+
+    Raises
+    ------
+    SourceError
+        If it is neither in the corpus nor a file that can be read.
+    ImageError
+        If the file is no image.
+    """
+    row = _known_row(corpus, name)
+    if row is not None:
+        return stored_vector(corpus, row)
+    try:
+        with open(name, "rb") as stream:
+            data = stream.read()
+    except OSError as error:
+        raise SourceError(
+            f"{name} is neither in the corpus {corpus.path} nor a readable file "
+            f"({(error.strerror or str(error)).lower()}). Name an image or a URI of the corpus."
+        ) from error
+    row = corpus.rows_by_content().get(hashlib.sha256(data).hexdigest())
+    if row is not None:
+        return stored_vector(corpus, row)
+    encoder, preprocessing = open_model()
+    vector: Vector = encoder.encode(load_pixels(data, preprocessing)[np.newaxis])[0]
+    return vector
+
+
+def stored_vector(corpus: Corpus, row: int) -> Vector:
+    """The embedding in `row`, as float32 and of length one to float32's precision."""
+    vector = corpus.shards.take(np.array([row], np.int64))[0].astype(np.float32)
+    unit: Vector = vector / np.linalg.norm(vector)
+    return unit
+
+
+def _known_row(corpus: Corpus, name: str) -> int | None:
+    """The row of the item called `name`, unless a file of that name is there to be read."""
+    path = os.path.abspath(name)
+    if os.path.exists(path):
+        return None  # the file may have changed since it was embedded
+    for uri in (name, uri_of(path)):
+        item = corpus.find(uri)
+        if item is not None and item.state != "failed":
+            return item.row
+    return None

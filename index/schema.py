@@ -1,0 +1,51 @@
+"""The tables of ``corpus.db``."""
+
+SCHEMA_VERSION = 1
+
+SCHEMA = """
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- One row per distinct content. `row` counts the rows of the shards; a row exists once a
+-- transaction has named it here.
+CREATE TABLE vectors (
+    row    INTEGER PRIMARY KEY,
+    sha256 TEXT UNIQUE            -- of the image file; NULL where the vector was imported
+);
+
+-- One row per image that was ever found. A changed file points to another vector; the old
+-- vector stays, and is used again if its content comes back.
+CREATE TABLE items (
+    id     INTEGER PRIMARY KEY,
+    uri    TEXT NOT NULL UNIQUE,
+    sha256 TEXT,
+    size   INTEGER,
+    stamp  TEXT,                  -- modification and change time when last read
+    state  TEXT NOT NULL CHECK (state IN ('embedded', 'failed', 'removed')),
+    reason TEXT,                  -- why it failed
+    row    INTEGER REFERENCES vectors (row),
+    CHECK (state != 'embedded' OR row IS NOT NULL)
+);
+CREATE INDEX items_by_row ON items (row);
+CREATE INDEX items_by_state ON items (state);
+
+-- The labels that the corpus was last calibrated with, for reports and searches.
+CREATE TABLE labels (
+    item     INTEGER NOT NULL REFERENCES items (id),
+    category TEXT NOT NULL,
+    level    TEXT NOT NULL,
+    PRIMARY KEY (item, category)
+) WITHOUT ROWID;
+
+CREATE TABLE runs (
+    id       INTEGER PRIMARY KEY,
+    started  TEXT NOT NULL,
+    finished TEXT,                -- NULL where the run was interrupted
+    sources  TEXT NOT NULL,       -- JSON list
+    embedded INTEGER NOT NULL DEFAULT 0,
+    skipped  INTEGER NOT NULL DEFAULT 0,
+    failed   INTEGER NOT NULL DEFAULT 0
+);
+"""

@@ -1,0 +1,354 @@
+"""The corpus: a SQLite database and the embeddings that it names.
+
+A transaction of the database is the commit point. Embeddings are written to the shards first;
+they exist once the transaction that names their rows has committed, so a run killed at any moment
+loses no more than the batch in flight.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from clipcal.errors import StoreError
+from clipcal.index.schema import SCHEMA, SCHEMA_VERSION
+from clipcal.index.shards import Embeddings, Rows, Shards
+from clipcal.models.identity import ModelIdentity
+
+State = Literal["embedded", "failed", "removed"]
+
+DATABASE = "corpus.db"
+LOCK = "corpus.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image of the corpus, as the database knows it."""
+
+    id: int
+    uri: str
+    sha256: str | None
+    size: int | None
+    stamp: str | None
+    state: State
+    reason: str | None
+    row: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file: embedded or failed.
+
+    Attributes
+    ----------
+    uri : str
+        The file.
+    sha256, size, stamp
+        Its content and when it last changed, where known.
+    row : int or None
+        Row of its embedding; None if it failed.
+    reason : str or None
+        Why it failed; None if it is embedded.
+    """
+
+    uri: str
+    sha256: str | None = None
+    size: int | None = None
+    stamp: str | None = None
+    row: int | None = None
+    reason: str | None = None
+
+    @property
+    def state(self) -> State:
+        """The state that the item takes."""
+        return "failed" if self.row is None else "embedded"
+
+
+class Corpus:
+    """A corpus on disk.
+
+    Use :meth:`open`, :meth:`create` or :meth:`open_or_create`. Reading needs no lock; writing
+    happens inside :meth:`writing`, which one process at a time can hold.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The folder.
+    model : ModelIdentity
+        Whose embeddings these are.
+    shards : Shards
+        The embeddings.
+    """
+
+    def __init__(self, path: Path, database: sqlite3.Connection, model: ModelIdentity) -> None:
+        self.path = path
+        self.model = model
+        self.shards = Shards(path / "shards", model.dim)
+        self._database = database
+
+    @classmethod
+    def exists(cls, path: Path) -> bool:
+        """Whether `path` holds a corpus."""
+        return (path / DATABASE).is_file()
+
+    @classmethod
+    def open(cls, path: Path) -> Corpus:
+        """Open the corpus in `path`.
+
+        Raises
+        ------
+        StoreError
+            If there is none, it is damaged, or a newer clipcal wrote it.
+        """
+        if not cls.exists(path):
+            raise StoreError(
+                f"There is no corpus in {path}. Embed some images first: "
+                f"clipcal embed photos/ --corpus {path}"
+            )
+        try:
+            database = _connect(path)
+            _check_version(path, database)
+            (text,) = database.execute("SELECT value FROM meta WHERE key = 'model'").fetchone()
+        except (sqlite3.DatabaseError, TypeError) as error:
+            raise StoreError(
+                f"{path / DATABASE} is damaged ({error}). Restore it from a copy, or embed into a "
+                f"new corpus: clipcal embed SOURCE --corpus NEW"
+            ) from error
+        return cls(path, database, ModelIdentity.from_json(text))
+
+    @classmethod
+    def create(cls, path: Path, model: ModelIdentity) -> Corpus:
+        """Make an empty corpus for `model`; the database appears whole or not at all."""
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            database = _connect(path)
+        except (OSError, sqlite3.OperationalError) as error:
+            raise StoreError(
+                f"A corpus cannot be made in {path}: {error}. Name a folder that can be written: "
+                f"--corpus FOLDER"
+            ) from error
+        with _transaction(database):
+            if database.execute("PRAGMA user_version").fetchone()[0] == 0:
+                for statement in SCHEMA.split(";\n"):
+                    database.execute(statement)
+                database.execute("INSERT INTO meta VALUES ('model', ?)", (model.to_json(),))
+                database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        database.close()
+        return cls.open(path)
+
+    @classmethod
+    def open_or_create(cls, path: Path, model: ModelIdentity) -> Corpus:
+        """Open the corpus in `path`, or make one; an existing one must be of the same model.
+
+        Raises
+        ------
+        FingerprintMismatch
+            If the corpus holds another model's embeddings.
+        """
+        corpus = cls.open(path) if _is_ready(path) else cls.create(path, model)
+        corpus.model.require_same(model, corpus=str(path))
+        return corpus
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the corpus for writing.
+
+        Raises
+        ------
+        StoreError
+            If another process holds it.
+        """
+        lock = FileLock(self.path / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise StoreError(
+                f"Another clipcal is writing to {self.path}. Wait until it has finished, or use "
+                f"another corpus: --corpus NEW"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def rows(self) -> int:
+        """The number of committed embeddings."""
+        return int(self._one("SELECT coalesce(max(row) + 1, 0) FROM vectors"))
+
+    def count(self, state: State) -> int:
+        """How many items are in `state`."""
+        return int(self._one("SELECT count(*) FROM items WHERE state = ?", state))
+
+    def items(self, state: State | None = None) -> list[Item]:
+        """All items, or those in one `state`, in the order in which they were first seen."""
+        where, values = ("", ()) if state is None else (" WHERE state = ?", (state,))
+        query = f"SELECT id, uri, sha256, size, stamp, state, reason, row FROM items{where}"
+        return [Item(*row) for row in self._database.execute(f"{query} ORDER BY id", values)]
+
+    def rows_by_content(self) -> dict[str, int]:
+        """The row of every content that was ever embedded, by its SHA-256."""
+        return dict(
+            self._database.execute("SELECT sha256, row FROM vectors WHERE sha256 IS NOT NULL")
+        )
+
+    def live_rows(self) -> Rows:
+        """The distinct rows that an embedded item points to, ascending."""
+        query = "SELECT DISTINCT row FROM items WHERE state = 'embedded' ORDER BY row"
+        return np.array([row for (row,) in self._database.execute(query)], np.int64)
+
+    def uris_at(self, row: int) -> list[str]:
+        """The embedded items that share the embedding in `row`."""
+        query = "SELECT uri FROM items WHERE row = ? AND state = 'embedded' ORDER BY id"
+        return [uri for (uri,) in self._database.execute(query, (row,))]
+
+    def find(self, uri: str) -> Item | None:
+        """The item called `uri`, in whatever state."""
+        query = "SELECT id, uri, sha256, size, stamp, state, reason, row FROM items WHERE uri = ?"
+        row = self._database.execute(query, (uri,)).fetchone()
+        return None if row is None else Item(*row)
+
+    def commit(
+        self, outcomes: Sequence[Outcome], vectors: Embeddings, contents: Sequence[str | None]
+    ) -> None:
+        """Add `vectors` behind the committed rows and record `outcomes`, all or nothing.
+
+        Parameters
+        ----------
+        outcomes : sequence of Outcome
+            What became of the files of a batch; rows may point to old or new embeddings.
+        vectors : Embeddings
+            float16 (n, dim), L2-normalised, for the rows from :attr:`rows` on.
+        contents : sequence of str or None
+            SHA-256 of the file behind each of `vectors`; None where unknown.
+        """
+        start = self.rows
+        if len(vectors):
+            self.shards.append(start, vectors)
+        with _transaction(self._database):
+            self._database.executemany(
+                "INSERT INTO vectors (row, sha256) VALUES (?, ?)",
+                list(enumerate(contents, start=start)),
+            )
+            self._database.executemany(
+                "INSERT INTO items (uri, sha256, size, stamp, state, reason, row)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (uri) DO UPDATE SET"
+                " sha256 = excluded.sha256, size = excluded.size, stamp = excluded.stamp,"
+                " state = excluded.state, reason = excluded.reason, row = excluded.row",
+                [(o.uri, o.sha256, o.size, o.stamp, o.state, o.reason, o.row) for o in outcomes],
+            )
+
+    def remove(self, uris: Sequence[str]) -> None:
+        """Mark items as removed; their embeddings stay, should the content come back."""
+        with _transaction(self._database):
+            self._database.executemany(
+                "UPDATE items SET state = 'removed', reason = NULL WHERE uri = ?",
+                [(uri,) for uri in uris],
+            )
+
+    def start_run(self, sources: str) -> int:
+        """Record that a run over `sources` (a JSON list) begins; returns its number."""
+        with _transaction(self._database):
+            cursor = self._database.execute(
+                "INSERT INTO runs (started, sources) VALUES (?, ?)", (_now(), sources)
+            )
+        return cast(int, cursor.lastrowid)
+
+    def finish_run(self, run: int, *, embedded: int, skipped: int, failed: int) -> None:
+        """Record that a run has come to its end, with its counts."""
+        with _transaction(self._database):
+            self._database.execute(
+                "UPDATE runs SET finished = ?, embedded = ?, skipped = ?, failed = ? WHERE id = ?",
+                (_now(), embedded, skipped, failed, run),
+            )
+
+    def replace_labels(self, labels: Mapping[str, Mapping[str, str]]) -> None:
+        """Keep `labels` (uri → category → level) in place of those there were."""
+        with _transaction(self._database):
+            self._database.execute("DELETE FROM labels")
+            self._database.executemany(
+                "INSERT INTO labels SELECT id, ?, ? FROM items WHERE uri = ?",
+                [(c, level, uri) for uri, row in labels.items() for c, level in row.items()],
+            )
+
+    def labels(self) -> dict[str, dict[str, str]]:
+        """The labels last kept, as uri → category → level."""
+        query = "SELECT uri, category, level FROM labels JOIN items ON items.id = labels.item"
+        kept: dict[str, dict[str, str]] = {}
+        for uri, category, level in self._database.execute(query):
+            kept.setdefault(uri, {})[category] = level
+        return kept
+
+    def note(self, key: str, value: str) -> None:
+        """Remember a small fact about the corpus, such as its prompt set."""
+        with _transaction(self._database):
+            self._database.execute(
+                "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = ?",
+                (f"note:{key}", value, value),
+            )
+
+    def noted(self, key: str) -> str | None:
+        """The fact remembered under `key`, or None."""
+        query = "SELECT value FROM meta WHERE key = ?"
+        row = self._database.execute(query, (f"note:{key}",)).fetchone()
+        return None if row is None else str(row[0])
+
+    def _one(self, query: str, *values: object) -> int:
+        return cast(int, self._database.execute(query, values).fetchone()[0])
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path / DATABASE, timeout=30, isolation_level=None)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")  # a commit outlives a loss of power
+    database.execute("PRAGMA foreign_keys = ON")
+    return database
+
+
+@contextmanager
+def _transaction(database: sqlite3.Connection) -> Iterator[None]:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
+
+
+def _is_ready(path: Path) -> bool:
+    """Whether the database was made completely; a run killed before that leaves an empty one."""
+    if not Corpus.exists(path):
+        return False
+    database = sqlite3.connect(path / DATABASE)
+    try:
+        return bool(database.execute("PRAGMA user_version").fetchone()[0])
+    except sqlite3.DatabaseError:
+        return True  # not empty but damaged: opening it tells what is wrong
+    finally:
+        database.close()
+
+
+def _check_version(path: Path, database: sqlite3.Connection) -> None:
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} was written by a newer clipcal (format {version}, this one reads "
+            f"{SCHEMA_VERSION}). Upgrade: pip install --upgrade clipcal"
+        )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,259 @@
+"""Laws of the embedding pipeline, with a stand-in for the model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import IDENTITY, PREPROCESSING, TinyEncoder
+
+from clipcal.errors import StoreError
+from clipcal.index.embed import EmbedOptions, EmbedReport, Progress, embed
+from clipcal.index.sources import discover
+from clipcal.index.store import Corpus
+
+Run = Callable[..., EmbedReport]
+Draw = Callable[..., Path]
+
+# Embeds slowly enough to be killed in the middle; a file tells when to strike.
+SLOW_RUN = """
+import sys, time
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from conftest import IDENTITY, PREPROCESSING, TinyEncoder
+from clipcal.index.embed import EmbedOptions, embed
+from clipcal.index.sources import discover
+from clipcal.index.store import Corpus
+
+class Slow(TinyEncoder):
+    def encode(self, pixels):
+        time.sleep(0.05)
+        return super().encode(pixels)
+
+corpus = Corpus.open_or_create(Path({corpus!r}), IDENTITY)
+def tell(progress):
+    Path({corpus!r}, "embedded").write_text(str(progress.embedded))
+embed(corpus, discover([{photos!r}]), Slow, PREPROCESSING, EmbedOptions(), tell)
+"""
+
+
+def counts(report: EmbedReport) -> tuple[int, int, int]:
+    return report.embedded, report.skipped, report.failed
+
+
+def shard_bytes(corpus: Path) -> bytes:
+    return b"".join(f.read_bytes() for f in sorted((corpus / "shards").iterdir()))
+
+
+def test_a_second_run_embeds_nothing(run_embed: Run, pictures: Draw, encoder: TinyEncoder) -> None:
+    photos = pictures(10)
+    assert counts(run_embed(photos)) == (10, 0, 0)
+    assert counts(run_embed(photos)) == (0, 10, 0)
+    assert encoder.seen == 10
+
+
+def test_known_content_is_not_embedded_again_wherever_it_lies(
+    run_embed: Run, pictures: Draw, encoder: TinyEncoder, tmp_path: Path
+) -> None:
+    photos = pictures(6)
+    shutil.copytree(photos, tmp_path / "copy")
+    shutil.copy(photos / "00_0000.png", photos / "twin.png")
+    assert counts(run_embed(photos)) == (6, 1, 0)
+    assert counts(run_embed(tmp_path / "copy")) == (0, 6, 0)
+    assert encoder.seen == 6
+    corpus = Corpus.open(tmp_path / "corpus")
+    assert len(corpus.items("embedded")) == 13
+    assert len(corpus.uris_at(0)) == 3
+
+
+def test_a_changed_file_is_embedded_again_even_with_the_same_size_and_time(
+    run_embed: Run, pictures: Draw, tmp_path: Path
+) -> None:
+    photos = pictures(3)
+    run_embed(photos)
+    target, other = photos / "00_0001.png", pictures(3, folder="b", seed=5) / "05_0001.png"
+    before = target.stat()
+    shutil.copy(other, target)
+    os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert counts(run_embed(photos)) == (1, 2, 0)
+    changed = Corpus.open(tmp_path / "corpus").find(str(target))
+    assert changed is not None
+    assert changed.row == 3
+
+
+def test_content_that_comes_back_finds_its_old_embedding(
+    run_embed: Run, pictures: Draw, encoder: TinyEncoder, tmp_path: Path
+) -> None:
+    photos = pictures(2)
+    run_embed(photos)
+    kept = (photos / "00_0000.png").read_bytes()
+    shutil.copy(photos / "00_0001.png", photos / "00_0000.png")
+    run_embed(photos)
+    (photos / "00_0000.png").write_bytes(kept)
+    assert counts(run_embed(photos)) == (0, 2, 0)
+    assert encoder.seen == 2
+    item = Corpus.open(tmp_path / "corpus").find(str(photos / "00_0000.png"))
+    assert item is not None
+    assert item.row == 0
+
+
+def test_vanished_files_are_marked_on_prune_only_and_come_back_without_embedding(
+    run_embed: Run, pictures: Draw, encoder: TinyEncoder, tmp_path: Path
+) -> None:
+    photos, elsewhere = pictures(4), pictures(2, folder="elsewhere", seed=3)
+    run_embed(photos, elsewhere)
+    gone = photos / "00_0002.png"
+    kept = gone.read_bytes()
+    gone.unlink()
+    (elsewhere / "03_0000.png").unlink()
+    run_embed(photos)
+    assert Corpus.open(tmp_path / "corpus").count("removed") == 0
+    assert run_embed(photos, prune=True).removed == 1
+    corpus = Corpus.open(tmp_path / "corpus")
+    assert [i.uri for i in corpus.items("removed")] == [str(gone)]
+    assert 2 not in corpus.live_rows()
+    gone.write_bytes(kept)
+    assert counts(run_embed(photos)) == (0, 4, 0)
+    assert encoder.seen == 6
+
+
+def test_a_single_file_that_vanished_is_pruned_when_it_is_named(
+    run_embed: Run, pictures: Draw, tmp_path: Path
+) -> None:
+    photos = pictures(2)
+    run_embed(photos)
+    (photos / "00_0001.png").unlink()
+    assert run_embed(photos / "00_0001.png", prune=True).removed == 1
+
+
+def test_bad_images_become_failed_rows_and_the_run_goes_on(
+    run_embed: Run, pictures: Draw, tmp_path: Path
+) -> None:
+    photos = pictures(9)
+    (photos / "00_0001.png").write_bytes(b"")
+    (photos / "00_0004.png").write_text("no picture")
+    whole = (photos / "00_0005.png").read_bytes()
+    (photos / "00_0005.png").write_bytes(whole[: len(whole) // 2])
+    assert counts(run_embed(photos)) == (6, 0, 3)
+    failed = Corpus.open(tmp_path / "corpus").items("failed")
+    assert [Path(i.uri).name for i in failed] == ["00_0001.png", "00_0004.png", "00_0005.png"]
+    assert all(i.reason for i in failed)
+    (photos / "00_0005.png").write_bytes(whole)
+    assert counts(run_embed(photos)) == (1, 6, 2)
+    assert Corpus.open(tmp_path / "corpus").count("failed") == 2
+
+
+def test_a_file_that_cannot_be_opened_fails_alone(
+    run_embed: Run, pictures: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = pictures(3)
+    real_open = open
+
+    def refuse(path: str, *rest: str) -> object:
+        if str(path).endswith("0001.png"):
+            raise PermissionError(13, "Permission denied", path)
+        return real_open(path, *rest)
+
+    monkeypatch.setattr("builtins.open", refuse)
+    assert counts(run_embed(photos)) == (2, 0, 1)
+    monkeypatch.undo()
+    (failed,) = Corpus.open(tmp_path / "corpus").items("failed")
+    assert failed.reason == "permission denied"
+
+
+def test_the_same_bytes_whatever_the_number_of_threads(
+    run_embed: Run, pictures: Draw, tmp_path: Path
+) -> None:
+    photos = pictures(23)
+    run_embed(photos, corpus="one", workers=1)
+    run_embed(photos, corpus="many", workers=7)
+    assert shard_bytes(tmp_path / "one") == shard_bytes(tmp_path / "many")
+
+
+def test_progress_counts_every_file_once(pictures: Draw, tmp_path: Path) -> None:
+    photos = pictures(10)
+    (photos / "00_0003.png").write_bytes(b"")
+    told: list[Progress] = []
+    corpus = Corpus.create(tmp_path / "corpus", IDENTITY)
+    embed(corpus, discover([str(photos)]), TinyEncoder, PREPROCESSING, EmbedOptions(), told.append)
+    assert (told[-1].done, told[-1].total) == (10, 10)
+    assert [p.done for p in told] == sorted(p.done for p in told)
+
+
+def test_an_empty_folder_needs_no_model(pictures: Draw, tmp_path: Path) -> None:
+    corpus = Corpus.create(tmp_path / "corpus", IDENTITY)
+
+    def refuse() -> TinyEncoder:
+        raise AssertionError("nothing to embed, but the model was opened")
+
+    found = discover([str(pictures(0))])
+    report = embed(corpus, found, refuse, PREPROCESSING, EmbedOptions())
+    assert counts(report) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("strike_at", [0, 4, 16, 28])
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
+def test_resume_after_kill_gives_the_same_bytes(
+    run_embed: Run, pictures: Draw, tmp_path: Path, strike_at: int, blow: signal.Signals
+) -> None:
+    photos = pictures(40)
+    (photos / "00_0009.png").write_bytes(b"broken")
+    run_embed(photos, corpus="whole")
+    corpus = tmp_path / "killed"
+    script = SLOW_RUN.format(
+        tests=str(Path(__file__).parent), corpus=str(corpus), photos=str(photos)
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+    _wait_for(corpus / "embedded", strike_at, process)
+    process.send_signal(blow)
+    assert process.wait() != 0
+    done = Corpus.open(corpus).rows
+    assert strike_at <= done < 39
+    report = run_embed(photos, corpus="killed")
+    assert report.embedded == 39 - done
+    assert shard_bytes(corpus) == shard_bytes(tmp_path / "whole")
+    rows = [
+        [(i.uri, i.state, i.row) for i in Corpus.open(tmp_path / name).items()]
+        for name in ("whole", "killed")
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_two_runs_at_once_are_kept_apart(run_embed: Run, pictures: Draw, tmp_path: Path) -> None:
+    photos = pictures(2)
+    run_embed(photos)
+    with Corpus.open(tmp_path / "corpus").writing(), pytest.raises(StoreError, match="Another"):
+        run_embed(photos)
+
+
+def _wait_for(file: Path, number: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the run ended before it was killed"
+        text = file.read_text() if file.exists() else ""
+        if text and int(text) >= number:
+            return
+        time.sleep(0.005)
+    raise AssertionError("the run never came so far")
+
+
+def test_embeddings_are_stored_as_the_model_gave_them(
+    run_embed: Run, pictures: Draw, encoder: TinyEncoder, tmp_path: Path
+) -> None:
+    from clipcal.models.preprocess import load_pixels
+
+    photos = pictures(5)
+    run_embed(photos)
+    corpus = Corpus.open(tmp_path / "corpus")
+    for item in corpus.items("embedded"):
+        pixels = load_pixels(Path(item.uri).read_bytes(), PREPROCESSING)
+        expected = encoder.encode(pixels[None])[0].astype(np.float16)
+        np.testing.assert_array_equal(corpus.shards.take(np.array([item.row]))[0], expected)

@@ -1,0 +1,167 @@
+"""Laws of the nearest neighbours."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import IDENTITY
+
+from clipcal.errors import FingerprintMismatch, StoreError
+from clipcal.index import neighbours
+from clipcal.index.neighbours import exact_rows, read_card, refresh_index, search
+from clipcal.index.queries import stored_vector
+from clipcal.index.store import Corpus, Outcome
+
+DIM = 24
+
+
+def unit(count: int, seed: int) -> np.ndarray:
+    """Clustered unit vectors, as embeddings are."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(1).normal(size=(12, DIM))
+    vectors = centres[rng.integers(0, 12, count)] + 0.4 * rng.normal(size=(count, DIM))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+
+
+def add(corpus: Corpus, count: int, seed: int = 0) -> None:
+    start = corpus.rows
+    outcomes = [Outcome(f"{r}.png", f"h{r}", row=r) for r in range(start, start + count)]
+    corpus.commit(outcomes, unit(count, seed), [o.sha256 for o in outcomes])
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    corpus = Corpus.create(tmp_path / "corpus", dataclasses.replace(IDENTITY, dim=DIM))
+    add(corpus, 1500)
+    return corpus
+
+
+def query(corpus: Corpus, row: int) -> np.ndarray:
+    return stored_vector(corpus, row)[None]
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
+def test_the_identical_image_comes_first_with_score_one(corpus: Corpus, kind: str) -> None:
+    refresh_index(corpus, kind=kind)
+    for row in (0, 77, 1499):
+        first = search(corpus, query(corpus, row), 5)[0][0]
+        assert (first.uri, round(first.score, 2)) == (f"{row}.png", 1.0)
+
+
+def test_flat_search_equals_brute_force(corpus: Corpus) -> None:
+    refresh_index(corpus)
+    queries = unit(20, seed=9).astype(np.float32)
+    truth = exact_rows(corpus, queries, 10, corpus.rows)
+    found = search(corpus, queries, 10)
+    assert [[n.row for n in image] for image in found] == truth.tolist()
+
+
+@pytest.mark.parametrize("kind", ["ivf", "hnsw"])
+def test_the_recall_written_beside_the_index_is_the_recall_it_has(
+    corpus: Corpus, kind: str
+) -> None:
+    card = refresh_index(corpus, kind=kind)
+    queries = unit(300, seed=11).astype(np.float32)
+    truth = exact_rows(corpus, queries, 10, corpus.rows)
+    found = search(corpus, queries, 10)
+    pairs = zip(found, truth, strict=True)
+    recall = np.mean([len({n.row for n in f} & set(t)) / 10 for f, t in pairs])
+    assert card.recall_at_10 >= 0.95
+    assert card.measured_queries == 200
+    assert recall == pytest.approx(card.recall_at_10, abs=0.05)
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
+def test_a_grown_corpus_extends_its_index_without_rebuilding(
+    corpus: Corpus, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refresh_index(corpus, kind=kind)
+    add(corpus, 300, seed=4)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the index was built anew")
+
+    monkeypatch.setattr(neighbours, "_build", refuse)
+    card = refresh_index(corpus)
+    assert (card.kind, card.rows, card.trained_rows) == (kind, 1800, 1500)
+    assert search(corpus, query(corpus, 1700), 1)[0][0].uri == "1700.png"
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
+def test_removed_items_never_come_back(corpus: Corpus, kind: str) -> None:
+    refresh_index(corpus, kind=kind)
+    removed = [f"{r}.png" for r in range(0, 1500, 2)]
+    corpus.remove(removed)
+    found = search(corpus, query(corpus, 100), 200)[0]
+    assert len(found) >= 190
+    assert not {n.uri for n in found} & set(removed)
+    assert found == sorted(found, key=lambda n: -n.score)
+
+
+def test_copies_are_all_found_and_share_their_score(corpus: Corpus) -> None:
+    corpus.commit([Outcome("twin.png", "h5", row=5)], unit(0, 0), [])
+    refresh_index(corpus)
+    first, second = search(corpus, query(corpus, 5), 2)[0]
+    assert {first.uri, second.uri} == {"5.png", "twin.png"}
+    assert first.score == second.score
+
+
+def test_a_stale_index_is_noticed(corpus: Corpus) -> None:
+    with pytest.raises(StoreError, match="missing"):
+        search(corpus, query(corpus, 0), 1)
+    refresh_index(corpus)
+    add(corpus, 1, seed=8)
+    with pytest.raises(StoreError, match="out of date"):
+        search(corpus, query(corpus, 0), 1)
+
+
+def test_a_foreign_index_is_noticed_and_built_anew(corpus: Corpus) -> None:
+    refresh_index(corpus)
+    card = corpus.path / "index.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"fingerprint": "0" * 64}))
+    with pytest.raises(FingerprintMismatch, match="another model"):
+        search(corpus, query(corpus, 0), 1)
+    assert refresh_index(corpus).fingerprint == corpus.model.fingerprint
+
+
+@pytest.mark.parametrize("name", ["index.faiss", "index.json"])
+def test_a_damaged_index_is_told_and_can_be_built_anew(corpus: Corpus, name: str) -> None:
+    refresh_index(corpus)
+    (corpus.path / name).write_bytes(b"torn")
+    with pytest.raises(StoreError, match="damaged"):
+        search(corpus, query(corpus, 0), 1)
+    refresh_index(corpus, rebuild=True)
+    assert search(corpus, query(corpus, 3), 1)[0][0].uri == "3.png"
+
+
+def test_a_large_corpus_takes_an_approximate_index_by_itself(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert refresh_index(corpus).kind == "flat"
+    monkeypatch.setattr(neighbours, "EXACT_UP_TO", 1600)
+    add(corpus, 300, seed=6)
+    assert refresh_index(corpus).kind == "ivf"
+
+
+def test_lists_are_laid_out_anew_once_the_corpus_has_outgrown_them(corpus: Corpus) -> None:
+    refresh_index(corpus, kind="ivf")
+    add(corpus, 4600, seed=2)
+    card = refresh_index(corpus)
+    assert (card.kind, card.trained_rows) == ("ivf", 6100)
+
+
+def test_an_empty_corpus_tells_the_next_step(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="clipcal embed"):
+        refresh_index(Corpus.create(tmp_path / "empty", IDENTITY))
+
+
+def test_rows_can_be_left_out(corpus: Corpus) -> None:
+    refresh_index(corpus)
+    nearest = search(corpus, query(corpus, 9), 3)[0]
+    rest = search(corpus, query(corpus, 9), 2, leave_out=[9])[0]
+    assert [n.row for n in rest] == [n.row for n in nearest[1:]]
+    assert read_card(corpus) is not None

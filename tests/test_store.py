@@ -1,0 +1,127 @@
+"""Laws of the corpus on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import DIM, IDENTITY
+
+from clipcal.errors import FingerprintMismatch, StoreError
+from clipcal.index import shards as shards_module
+from clipcal.index.shards import Shards
+from clipcal.index.store import Corpus, Outcome
+
+
+def vectors(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, DIM)).astype(np.float16)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    return Corpus.create(tmp_path / "corpus", IDENTITY)
+
+
+def test_what_was_committed_is_read_back(corpus: Corpus) -> None:
+    written = vectors(3)
+    outcomes = [Outcome(f"{n}.png", f"hash{n}", 1, "s", n) for n in range(3)]
+    corpus.commit([*outcomes, Outcome("bad.png", reason="torn")], written, ["a", "b", "c"])
+    again = Corpus.open(corpus.path)
+    assert again.rows == 3
+    assert again.rows_by_content() == {"a": 0, "b": 1, "c": 2}
+    assert [i.uri for i in again.items("embedded")] == ["0.png", "1.png", "2.png"]
+    assert [(i.uri, i.reason) for i in again.items("failed")] == [("bad.png", "torn")]
+    np.testing.assert_array_equal(again.shards.take(np.array([2, 0])), written[[2, 0]])
+    assert again.model == IDENTITY
+
+
+def test_rows_written_but_never_committed_do_not_exist(corpus: Corpus) -> None:
+    corpus.commit([Outcome("a", row=0)], vectors(1), ["a"])
+    corpus.shards.append(1, vectors(5, seed=1))  # a run killed before its transaction
+    again = Corpus.open(corpus.path)
+    assert again.rows == 1
+    final = vectors(2, seed=2)
+    again.commit([Outcome("b", row=1), Outcome("c", row=2)], final, ["b", "c"])
+    assert np.load(corpus.path / "shards" / "000000.npy").shape == (3, DIM)
+    np.testing.assert_array_equal(again.shards.take(np.array([1, 2])), final)
+
+
+def test_a_failed_transaction_changes_nothing(corpus: Corpus) -> None:
+    corpus.commit([Outcome("a", row=0)], vectors(1), ["same"])
+    with pytest.raises(sqlite3.IntegrityError):
+        corpus.commit([Outcome("b", row=1)], vectors(1), ["same"])
+    assert corpus.rows == 1
+    assert corpus.find("b") is None
+
+
+def test_shards_are_npy_files_that_numpy_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards_module, "ROWS_PER_SHARD", 4)
+    shards, written = Shards(tmp_path / "s", DIM), vectors(11)
+    shards.append(0, written[:3])
+    shards.append(3, written[3:])
+    files = sorted((tmp_path / "s").iterdir())
+    assert [f.name for f in files] == ["000000.npy", "000001.npy", "000002.npy"]
+    np.testing.assert_array_equal(np.concatenate([np.load(f) for f in files]), written)
+    blocks = list(shards.blocks(11, start=2, size=3))
+    assert [start for start, _ in blocks] == [2, 4, 7, 8]
+    np.testing.assert_array_equal(np.concatenate([b for _, b in blocks]), written[2:])
+
+
+def test_a_shard_that_is_too_short_is_an_error_that_names_it(corpus: Corpus) -> None:
+    corpus.commit([Outcome("a", row=0)], vectors(1), ["a"])
+    (corpus.path / "shards" / "000000.npy").write_bytes(b"short")
+    with pytest.raises(StoreError, match="000000.npy"):
+        corpus.shards.take(np.array([0]))
+
+
+def test_another_models_embeddings_are_refused(corpus: Corpus) -> None:
+    other = dataclasses.replace(IDENTITY, name="other::model", fingerprint="0" * 64)
+    with pytest.raises(FingerprintMismatch, match="other::model"):
+        Corpus.open_or_create(corpus.path, other)
+
+
+def test_two_writers_are_kept_apart(corpus: Corpus) -> None:
+    with corpus.writing(), pytest.raises(StoreError, match="Another clipcal"):  # noqa: SIM117
+        with Corpus.open(corpus.path).writing():
+            pass
+
+
+def test_a_missing_corpus_tells_the_next_step(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="clipcal embed"):
+        Corpus.open(tmp_path / "none")
+
+
+def test_a_damaged_database_is_told_as_such(corpus: Corpus) -> None:
+    corpus.close()
+    (corpus.path / "corpus.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(StoreError, match="damaged"):
+        Corpus.open(corpus.path)
+
+
+def test_a_newer_format_is_refused(corpus: Corpus) -> None:
+    database = sqlite3.connect(corpus.path / "corpus.db")
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(StoreError, match="newer clipcal"):
+        Corpus.open(corpus.path)
+
+
+def test_a_corpus_whose_making_was_killed_is_made_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "half"
+    folder.mkdir()
+    (folder / "corpus.db").touch()
+    assert Corpus.open_or_create(folder, IDENTITY).rows == 0
+
+
+def test_labels_and_notes_are_kept(corpus: Corpus) -> None:
+    corpus.commit([Outcome("a", row=0)], vectors(1), ["a"])
+    corpus.replace_labels({"a": {"gore": "major"}, "unknown": {"gore": "minor"}})
+    corpus.note("prompts", "demo")
+    assert corpus.labels() == {"a": {"gore": "major"}}
+    assert corpus.noted("prompts") == "demo"
+    assert corpus.noted("nothing") is None
