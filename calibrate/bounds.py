@@ -1,0 +1,265 @@
+"""Intervals for rates, and thresholds with a recall that holds beyond the sample.
+
+Everything here is exact for the binomial model; nothing is simulated.
+
+References
+----------
+Wilson, E. B. (1927). Probable inference, the law of succession, and statistical inference.
+*Journal of the American Statistical Association* 22(158), 209-212.
+
+Clopper, C. J., and Pearson, E. S. (1934). The use of confidence or fiducial limits illustrated
+in the case of the binomial. *Biometrika* 26(4), 404-413.
+
+Wilks, S. S. (1941). Determination of sample sizes for setting tolerance limits. *Annals of
+Mathematical Statistics* 12(1), 91-96.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from clipcal.errors import CalibrationError
+
+# 1 - 0.9 is 0.09999999999999998: a probability equal to the risk on paper must count as equal.
+_SLACK = 1 + 1e-9
+_MOST_POSITIVES = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A rate that never goes without its interval.
+
+    Attributes
+    ----------
+    value : float
+        The rate in the sample, in [0, 1].
+    low, high : float
+        Ends of the interval.
+    n : int
+        How many observations the rate is over.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def wilson(successes: int, n: int, confidence: float = 0.95) -> Estimate:
+    r"""Wilson's two-sided score interval: the one to show.
+
+    With :math:`\hat p = s / n` and the normal quantile :math:`z`, the ends are
+
+    .. math:: \frac{\hat p + z^2/2n \pm z\sqrt{\hat p(1-\hat p)/n + z^2/4n^2}}{1 + z^2/n} .
+
+    Its coverage is near the nominal one on average, but may lie below it for some true rates;
+    where a claim must hold, use `clopper_pearson`.
+
+    Parameters
+    ----------
+    successes, n : int
+        Counts, ``0 <= successes <= n`` and ``n >= 1``.
+    confidence : float
+        Nominal coverage, in (0, 1).
+
+    Returns
+    -------
+    Estimate
+        The rate and its interval.
+
+    Raises
+    ------
+    CalibrationError
+        If the counts are no counts, or the confidence is outside (0, 1).
+    """
+    _check_counts(successes, n)
+    z = float(special.ndtri((1 + check_rate(confidence, "confidence")) / 2))
+    rate = successes / n
+    centre = rate + z * z / (2 * n)
+    spread = z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    # The ends at no and at all successes are 0 and 1 exactly, which rounding would miss.
+    low = 0.0 if successes == 0 else (centre - spread) / scale
+    high = 1.0 if successes == n else (centre + spread) / scale
+    return Estimate(rate, low, high, n)
+
+
+def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> Estimate:
+    r"""Clopper and Pearson's two-sided interval: the one to guarantee with.
+
+    The ends are quantiles of beta distributions, with :math:`\alpha = 1 -` confidence:
+    :math:`B(\alpha/2; s, n-s+1)` and :math:`B(1-\alpha/2; s+1, n-s)`. Coverage is at least
+    nominal for every true rate.
+
+    Parameters
+    ----------
+    successes, n : int
+        Counts, ``0 <= successes <= n`` and ``n >= 1``.
+    confidence : float
+        Coverage, in (0, 1).
+
+    Returns
+    -------
+    Estimate
+        The rate and its interval.
+
+    Raises
+    ------
+    CalibrationError
+        If the counts are no counts, or the confidence is outside (0, 1).
+    """
+    _check_counts(successes, n)
+    tail = (1 - check_rate(confidence, "confidence")) / 2
+    failures = n - successes
+    low = 0.0 if successes == 0 else float(special.betaincinv(successes, failures + 1, tail))
+    high = 1.0 if failures == 0 else float(special.betaincinv(successes + 1, failures, 1 - tail))
+    return Estimate(successes / n, low, high, n)
+
+
+def recall_rank(n_positives: int, target: float, confidence: float = 0.95) -> int:
+    r"""Return which positive, counted from the lowest score, may serve as a threshold.
+
+    .. math:: k^* = \max\{k : F(k-1;\, n_+,\, 1-r) \le \delta\},\quad \delta = 1 - \text{confidence}
+
+    with :math:`F` the binomial distribution function. If the threshold were above the
+    :math:`(1-r)` quantile of all positives' scores, recall would be below :math:`r`; the
+    :math:`k`-th smallest of the labelled ones lies above that quantile only if at most
+    :math:`k-1` of them lie below it, which has the probability on the left. So the
+    :math:`k^*`-th smallest is a one-sided nonparametric tolerance limit (Wilks 1941), the
+    same as inverting the limit of Clopper and Pearson (1934).
+
+    Parameters
+    ----------
+    n_positives : int
+        Labelled positives.
+    target : float
+        The recall to guarantee, in (0, 1).
+    confidence : float
+        With what probability over the draw of the labels, in (0, 1).
+
+    Returns
+    -------
+    int
+        ``k*``, from 1 to `n_positives`; 0 where no rank will do. ``k* - 1`` labelled positives
+        are missed.
+
+    Raises
+    ------
+    CalibrationError
+        If a rate is outside (0, 1).
+
+    Notes
+    -----
+    The labelled positives must be exchangeable with all the positives of the corpus (a random
+    sample of them), and the score, with its prompts, must not have been tuned on these labels.
+    Ties only add to recall, since a score equal to the threshold is flagged.
+    """
+    check_rate(target, "recall")
+    risk = (1 - check_rate(confidence, "confidence")) * _SLACK
+    # F(k-1; n, 1-r) grows with k, so the ranks that hold are the first ones.
+    return bisect.bisect_right(
+        range(1, n_positives + 1), risk, key=lambda k: _at_most(k - 1, n_positives, target)
+    )
+
+
+def positives_needed(target: float, confidence: float = 0.95, misses: int = 0) -> int:
+    """Return how many labelled positives certify a recall when some of them are missed.
+
+    Parameters
+    ----------
+    target : float
+        The recall to guarantee, in (0, 1).
+    confidence : float
+        With what probability, in (0, 1).
+    misses : int
+        How many labelled positives may score below the threshold.
+
+    Returns
+    -------
+    int
+        The smallest number with ``recall_rank(number, target, confidence) > misses``.
+
+    Raises
+    ------
+    CalibrationError
+        If a rate is outside (0, 1), or the number exceeds a thousand million.
+    """
+    check_rate(target, "recall")
+    risk = (1 - check_rate(confidence, "confidence")) * _SLACK
+    numbers = range(misses + 1, _MOST_POSITIVES)
+    index = bisect.bisect_left(numbers, -risk, key=lambda n: -_at_most(misses, n, target))
+    if index == len(numbers):
+        raise CalibrationError(
+            f"No number of labels certifies a recall of {target} with confidence {confidence}. "
+            f"Ask for less: clipcal calibrate --target recall=0.9"
+        )
+    return numbers[index]
+
+
+def recall_threshold(
+    positive_scores: NDArray[np.floating], target: float, confidence: float = 0.95
+) -> float | None:
+    r"""Return the highest threshold whose recall is certain enough: :math:`s_{(k^*)}`.
+
+    With probability `confidence` over the draw of the labelled positives, at least the share
+    `target` of all positives score at or above it. See `recall_rank` for equation, source and
+    assumptions. A lower threshold keeps the guarantee.
+
+    The largest threshold whose recall *in the sample* reaches the target is something else: the
+    true recall is then below the target in about half of all samples.
+
+    Parameters
+    ----------
+    positive_scores : Float[(n,)]
+        Scores of the labelled positives, in any order.
+    target : float
+        The recall to guarantee, in (0, 1).
+    confidence : float
+        With what probability, in (0, 1).
+
+    Returns
+    -------
+    float or None
+        The threshold, itself one of the scores; None where there are too few positives.
+
+    Raises
+    ------
+    CalibrationError
+        If a score is NaN, or a rate is outside (0, 1).
+    """
+    if np.isnan(positive_scores).any():
+        raise CalibrationError("A score is NaN. Score the corpus again: clipcal score")
+    rank = recall_rank(len(positive_scores), target, confidence)
+    if rank == 0:
+        return None
+    return float(np.partition(positive_scores, rank - 1)[rank - 1])
+
+
+def check_rate(rate: float, name: str) -> float:
+    """Return `rate` if it lies strictly between 0 and 1; raise CalibrationError otherwise."""
+    if not 0 < rate < 1:
+        raise CalibrationError(
+            f"The {name} is {rate:g}; it must lie between 0 and 1, both excluded, as in: "
+            f"clipcal calibrate --target recall=0.9 --confidence 0.95"
+        )
+    return rate
+
+
+def _check_counts(successes: int, n: int) -> None:
+    if not 0 <= successes <= n or n < 1:
+        raise CalibrationError(
+            f"{successes} of {n} is no rate: there must be at least one observation. "
+            f"Label more images, then run: clipcal calibrate"
+        )
+
+
+def _at_most(misses: int, n: int, target: float) -> float:
+    """Return P(at most `misses` of `n` positives are missed) where recall is `target`."""
+    # The binomial sum as an incomplete beta function: accurate for any n, and free of 1 - r.
+    return float(special.betainc(n - misses, misses + 1, target))

@@ -1,0 +1,312 @@
+"""A calibration as it is kept: thresholds, what they promise, and what they were fitted to."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from clipcal.calibrate.bounds import Estimate
+from clipcal.errors import CalibrationError, FingerprintMismatch
+
+FORMAT_VERSION: Final = 1
+
+Status = Literal["certified", "estimated", "insufficient", "no_positives", "no_negatives"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Fingerprint(_Record):
+    """What decides a score, besides the image.
+
+    Attributes
+    ----------
+    model : str
+        Fingerprint of the bundle that embedded the corpus.
+    preprocessing : str
+        How images became pixels.
+    prompts : str
+        Hash of the prompt set.
+    score_rule : str
+        How similarities became a score, such as ``margin``.
+    """
+
+    model: str
+    preprocessing: str
+    prompts: str
+    score_rule: str
+
+
+class NamedFile(_Record):
+    """A file or prompt set that the calibration was fitted to."""
+
+    name: str
+    sha256: str
+
+
+class Labels(NamedFile):
+    """The label file, and how many of its images the corpus holds."""
+
+    images: int = Field(ge=0)
+
+
+class Cut(_Record):
+    """A threshold for one category and level, and what is known of it.
+
+    Attributes
+    ----------
+    status : str
+        ``certified``: the guarantee holds. ``estimated``: the best in the sample, without a
+        guarantee. ``insufficient``: too few positives for the guarantee that was asked for;
+        the threshold only attains it in the sample. ``no_positives``, ``no_negatives``: one
+        side has no labels, and there is no threshold.
+    threshold : float or None
+        Images that score at or above it are flagged.
+    objective : str
+        What was asked for, such as ``recall=0.9``.
+    n, positives : int
+        Labelled images, and positives among them.
+    recall, precision : Estimate or None
+        At the threshold, on the labels that it was fitted to; precision is None where there
+        are no negatives or no flags. The hold-out evaluation is the one without optimism.
+    flags : int or None
+        How many images of the corpus it flags.
+    guarantee : str or None
+        The guarantee with its assumptions, as a sentence.
+    further_positives, further_labels : int or None
+        How many more positives a guarantee needs, and about how many images must be labelled
+        to find them.
+    next_step : str
+        What to do now.
+    """
+
+    status: Status
+    threshold: float | None
+    objective: str
+    n: int = Field(ge=0)
+    positives: int = Field(ge=0)
+    recall: Estimate | None = None
+    precision: Estimate | None = None
+    flags: int | None = None
+    guarantee: str | None = None
+    further_positives: int | None = None
+    further_labels: int | None = None
+    next_step: str
+
+
+class HeldOut(_Record):
+    """How one cut did on labelled images that it was not fitted to.
+
+    Attributes
+    ----------
+    n, positives, flags : int
+        Images, positives among them, and flags.
+    recall, precision, f1 : Estimate or None
+        None where there is nothing to divide by.
+    """
+
+    n: int
+    positives: int
+    flags: int
+    recall: Estimate | None
+    precision: Estimate | None
+    f1: Estimate | None
+
+
+class Evaluation(_Record):
+    """How a calibration did on the labelled images that were kept out.
+
+    Attributes
+    ----------
+    fraction : float
+        The share of the labelled images that was kept out.
+    images : int
+        Their number.
+    macro_f1 : float or None
+        Mean F1 over the `macro_over` cuts with a threshold and with positives or flags.
+    macro_over : int
+        Number of cuts in the mean.
+    categories : dict
+        By category and level.
+    """
+
+    fraction: float
+    images: int
+    macro_f1: float | None
+    macro_over: int
+    categories: dict[str, dict[str, HeldOut]]
+
+
+class Contract(_Record):
+    """The file ``calibration.json``.
+
+    Attributes
+    ----------
+    format_version : int
+        Of this file's layout.
+    created : str
+        When, in ISO 8601.
+    clipcal : str
+        The version that fitted it.
+    model : str
+        Name of the model.
+    fingerprint : Fingerprint
+        What the scores came from; `check` compares it with a corpus's own.
+    prompt_set : NamedFile
+        The prompt set.
+    labels : Labels
+        The label file.
+    levels : tuple of str
+        From low to high; ``("negative", "positive")`` for yes or no.
+    confidence : float
+        With which each guarantee holds, category by category.
+    target : str
+        What was asked for, such as ``recall=0.9``.
+    seed : int
+        Of the split into fitting and hold-out.
+    holdout : Evaluation or None
+        On labelled images kept out.
+    categories : dict
+        The cuts, by category and by level above the lowest.
+    """
+
+    format_version: Literal[1] = FORMAT_VERSION
+    created: str
+    clipcal: str
+    model: str
+    fingerprint: Fingerprint
+    prompt_set: NamedFile
+    labels: Labels
+    levels: tuple[str, ...] = Field(min_length=2)
+    confidence: float = Field(gt=0, lt=1)
+    target: str
+    seed: int
+    holdout: Evaluation | None = None
+    categories: dict[str, dict[str, Cut]]
+
+    def save(self, path: Path) -> None:
+        """Write the contract so that a reader sees the old file or the new one, never a part.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            The file; its folder must exist.
+
+        Raises
+        ------
+        CalibrationError
+            If it cannot be written.
+        """
+        try:
+            _replace(path, self.model_dump_json(indent=2) + "\n")
+        except OSError as error:
+            raise CalibrationError(
+                f"The calibration cannot be written to {path} ({error.strerror}). Name a file "
+                f"in a folder that can be written to: clipcal calibrate -o FILE.json"
+            ) from error
+
+    @classmethod
+    def load(cls, path: Path) -> Contract:
+        """Read a contract.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            The file.
+
+        Returns
+        -------
+        Contract
+            Its content.
+
+        Raises
+        ------
+        CalibrationError
+            If the file is missing, damaged, or of another version.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise CalibrationError(
+                f"There is no calibration {path}. Fit one: clipcal calibrate --labels FILE.csv "
+                f"-o {path}"
+            ) from None
+        except OSError as error:
+            raise CalibrationError(
+                f"The calibration {path} cannot be read ({error.strerror}). Name a file: "
+                f"clipcal rescore --calibration FILE.json"
+            ) from error
+        except ValidationError as error:
+            raise CalibrationError(
+                f"{path} is no calibration that this version reads ({_first(error)}). "
+                f"Fit it again: clipcal calibrate --labels FILE.csv -o {path}"
+            ) from error
+
+
+def check(fingerprint: Fingerprint, other: Fingerprint) -> None:
+    """Refuse to apply a calibration to scores that come from something else.
+
+    Parameters
+    ----------
+    fingerprint : Fingerprint
+        Of the contract.
+    other : Fingerprint
+        Of the scores that it is to be applied to.
+
+    Raises
+    ------
+    FingerprintMismatch
+        If a field differs; the message names it, with both values.
+    """
+    for field in Fingerprint.model_fields:
+        ours, theirs = getattr(fingerprint, field), getattr(other, field)
+        if ours != theirs:
+            raise FingerprintMismatch(
+                f"The calibration was fitted with {_FIELDS[field]} {_short(ours)}, the corpus is "
+                f"scored with {_short(theirs)} ({field} differs). {_REMEDIES[field]}"
+            )
+
+
+_FIELDS = {
+    "model": "the model",
+    "preprocessing": "the preprocessing",
+    "prompts": "the prompt set",
+    "score_rule": "the score rule",
+}
+_AGAIN = "Fit it for this corpus: clipcal calibrate --labels FILE.csv"
+_REMEDIES = {
+    "model": f"{_AGAIN}, or embed the images with that model: clipcal embed --model BUNDLE",
+    "preprocessing": f"{_AGAIN}, or embed the images again: clipcal embed --model BUNDLE",
+    "prompts": f"{_AGAIN}, or use the set that it was fitted with: clipcal rescore --prompts SET",
+    "score_rule": _AGAIN,
+}
+
+
+def _short(value: str) -> str:
+    """Shorten a hash; leave a name as it is."""
+    return value if len(value) <= 40 else f"{value[:12]}…"
+
+
+def _first(error: ValidationError) -> str:
+    detail = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in detail["loc"])
+    return f"{where}: {detail['msg']}" if where else detail["msg"]
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file beside `path`, then give it that name."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,615 @@
+"""Which kind of label file a sheet is, and the labels in it.
+
+A sheet is one of four kinds, tried in this order:
+
+counts
+    One column per class, in each cell how many raters chose it.
+wide
+    One column per category, in each cell a level, yes/no or a mark.
+long
+    One row per image and category, with a column that names the category.
+classes
+    One row per image, with a column that names its class.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipcal.calibrate.label_sheet import Sheet, name_key
+from clipcal.errors import LabelError
+
+Levels = NDArray[np.int8]  # (n images, c categories), index into the levels, -1 unknown
+Codes = NDArray[np.int64]
+
+UNKNOWN = -1
+BINARY = ("negative", "positive")
+LADDER = ("none", "minor", "major")
+
+IMAGE_NAMES = (
+    *("image", "imagepath", "filepath", "file", "filename", "imagename", "imagefile", "path"),
+    *("uri", "url", "img", "picture", "photo", "imageid", "id", "postid", "post", "sha256"),
+)
+RATER_NAMES = (
+    *("annotator", "annotatorid", "rater", "raterid", "labeler", "labeller", "coder", "coderid"),
+    *("worker", "workerid", "reviewer"),
+)
+CATEGORY_NAMES = ("category", "dimension", "attribute", "concept", "criterion", "question")
+ANSWER_NAMES = ("label", "level", "value", "rating", "answer", "annotation", "present")
+CLASS_NAMES = ("label", "class", "classname", "category", "target", "truth", "human", "annotation")
+ASIDE_NAMES = frozenset(
+    [
+        *("overall", "explanation", "comment", "comments", "note", "notes", "reason", "remark"),
+        *("remarks", "timestamp", "date", "time", "split", "width", "height", "size", "bytes"),
+        *("originalname", "index"),
+    ]
+)
+MARK_WORDS = frozenset(["x", "✓", "✔"])
+YES_WORDS = frozenset(["yes", "y", "true", "t", "1", "positive", "pos", "present"])
+POSITIVE_WORDS = MARK_WORDS | YES_WORDS
+NEGATIVE_WORDS = frozenset(["no", "n", "none", "false", "f", "0", "negative", "neg", "absent"])
+UNKNOWN_WORDS = frozenset(["", "nan", "na", "n/a", "null", "?", "unknown", "unsure"])
+
+_WHOLE_AS_FLOAT = re.compile(r"(\d+)\.0+")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The labels of a sheet, before they are given to anybody.
+
+    Attributes
+    ----------
+    images, categories, levels : tuple of str
+        Names of rows, columns and codes of `values`.
+    values : Int8[(n, c)]
+        Index into `levels`; -1 is unknown.
+    ignored : tuple of str
+        Columns that hold no labels.
+    notes : tuple of str
+        What was aggregated, guessed or found contradictory.
+    """
+
+    images: tuple[str, ...]
+    categories: tuple[str, ...]
+    levels: tuple[str, ...]
+    values: Levels
+    ignored: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The levels that cells may name, and the words that name them."""
+
+    levels: tuple[str, ...]
+    codes: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> str:
+        """The words in the order of the levels, for messages."""
+        words = sorted((code, word) for word, code in self.codes.items() if code >= 0)
+        return ", ".join(word for _, word in words)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A sheet whose image and rater columns are known.
+
+    Attributes
+    ----------
+    sheet : Sheet
+        The cells; every row names an image.
+    keys : tuple of str
+        The header, reduced by `name_key`.
+    free : mapping
+        Columns that may hold labels, each with its distinct cells and how often they occur.
+    images : tuple of str
+        Distinct images in order of first appearance.
+    image_of, rater_of : Int64[(rows,)]
+        Per row, the index of its image and of its rater; `rater_of` is None without raters.
+    wanted : mapping or None
+        From reduced name to category, where the caller named the categories.
+    notes : tuple of str
+        What was noticed so far.
+    """
+
+    sheet: Sheet
+    keys: tuple[str, ...]
+    free: Mapping[int, Counter[str]]
+    images: tuple[str, ...]
+    image_of: Codes
+    rater_of: Codes | None
+    wanted: Mapping[str, str] | None
+    notes: tuple[str, ...]
+
+    def find(self, names: Iterable[str]) -> int | None:
+        """Return the free column with the first of `names` that occurs."""
+        named = {self.keys[column]: column for column in reversed(tuple(self.free))}
+        return next((named[name] for name in names if name in named), None)
+
+    def ignored(self, used: Iterable[int]) -> tuple[str, ...]:
+        """Return the names of the free columns that were not used."""
+        taken = set(used)
+        return tuple(self.sheet.header[i] for i in self.free if i not in taken)
+
+
+def interpret(sheet: Sheet, categories: Sequence[str] | None, levels: Sequence[str]) -> Reading:
+    """Read the labels of a sheet, whatever its kind.
+
+    Parameters
+    ----------
+    sheet : Sheet
+        The cells.
+    categories : sequence of str or None
+        The categories to read; None reads all that the sheet seems to hold.
+    levels : sequence of str
+        Level names from low to high; empty means that the sheet decides.
+
+    Returns
+    -------
+    Reading
+        The labels.
+
+    Raises
+    ------
+    LabelError
+        If no column names images, none of the categories is present, or a cell is unknown.
+    """
+    frame = _frame(sheet, categories)
+    counted = _count_columns(frame, levels)
+    if counted:
+        return _read_counts(frame, counted)
+    if frame.wanted is not None:
+        hits = [i for i in frame.free if frame.keys[i] in frame.wanted]
+        if hits:
+            return _read_wide(frame, hits, levels)
+    category, answer = frame.find(CATEGORY_NAMES), frame.find(ANSWER_NAMES)
+    if category is not None and answer is not None:
+        return _read_long(frame, category, answer, levels)
+    known = _answer_words(levels)
+    chosen = frame.find(CLASS_NAMES)
+    if chosen is not None and not _all_answers(frame, chosen, known):
+        return _read_classes(frame, chosen)
+    return _read_wide(frame, _guess_wide(frame, known), levels)
+
+
+def _frame(sheet: Sheet, categories: Sequence[str] | None) -> Frame:
+    keys = tuple(name_key(name) for name in sheet.header)
+    wanted = None if categories is None else {name_key(name): name for name in categories}
+    image = next((keys.index(name) for name in IMAGE_NAMES if name in keys), None)
+    if image is None:
+        raise LabelError(
+            f"{sheet.path} has no column that names the images. Its columns are: "
+            f"{', '.join(sheet.header)}. Name one of them 'image' (or file, path, url, id), "
+            f"then run: clipcal calibrate --labels {sheet.path.name}"
+        )
+    sheet, notes = _with_images(sheet, image)
+    rater = next((i for i, key in enumerate(keys) if key in RATER_NAMES and i != image), None)
+    images, image_of = _index(sheet.columns[image])
+    return Frame(
+        sheet=sheet,
+        keys=keys,
+        free={i: Counter(sheet.columns[i]) for i in range(len(keys)) if i not in (image, rater)},
+        images=images,
+        image_of=image_of,
+        rater_of=None if rater is None else _index(sheet.columns[rater])[1],
+        wanted=wanted,
+        notes=(*sheet.notes, *notes),
+    )
+
+
+def _with_images(sheet: Sheet, image: int) -> tuple[Sheet, tuple[str, ...]]:
+    """Leave out rows that name no image (totals, remarks) and say so."""
+    named = [bool(cell) for cell in sheet.columns[image]]
+    if all(named):
+        return sheet, ()
+    lost = [sheet.where(row) for row, name in enumerate(named) if not name]
+    columns = tuple(tuple(compress(cells, named)) for cells in sheet.columns)
+    sheet = replace(sheet, columns=columns, lines=tuple(compress(sheet.lines, named)))
+    return sheet, (f"Rows that name no image are left out: {_some(lost)}.",)
+
+
+def _index(names: Sequence[str]) -> tuple[tuple[str, ...], Codes]:
+    """Return the distinct names in order of appearance and, per name, its index."""
+    index: dict[str, int] = {}
+    codes = np.fromiter(
+        (index.setdefault(name, len(index)) for name in names), np.int64, len(names)
+    )
+    return tuple(index), codes
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    """List the first few names and count the others."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+# --- words and levels -----------------------------------------------------------------------
+
+
+def _word(cell: str) -> str:
+    """Reduce a cell to a word: no case, and 1.0 (as pandas writes it beside blanks) is 1."""
+    whole = _WHOLE_AS_FLOAT.fullmatch(cell)
+    return whole[1] if whole else cell.casefold()
+
+
+def _words(frame: Frame, columns: Iterable[int]) -> set[str]:
+    return {_word(cell) for column in columns for cell in frame.free[column]}
+
+
+def _vocabulary(levels: Sequence[str]) -> dict[str, int]:
+    """Return the words for levels: their names, their indices, and yes and no where they fit."""
+    codes = dict.fromkeys(NEGATIVE_WORDS, 0)
+    if len(levels) == 2:
+        codes |= dict.fromkeys(POSITIVE_WORDS, 1)
+    codes |= {str(index): index for index in range(len(levels))}
+    return codes | {level.casefold(): index for index, level in enumerate(levels)}
+
+
+def _scale(words: set[str], levels: Sequence[str]) -> Scale:
+    """Choose between levels and yes/no from the words that occur."""
+    notes: list[str] = []
+    if not levels and words & set(LADDER[1:]):
+        levels = LADDER
+        notes.append(f"The levels are taken to be {' < '.join(LADDER)}.")
+    elif len(levels) > 2 and _only_yes_no(words, levels):
+        notes.append(f"The labels are yes or no; they do not tell {', '.join(levels)} apart.")
+        levels = BINARY
+    levels = tuple(levels) or BINARY
+    codes = _vocabulary(levels) | dict.fromkeys(UNKNOWN_WORDS, UNKNOWN)
+    answers = words - UNKNOWN_WORDS
+    if answers and answers <= MARK_WORDS:
+        codes[""] = 0
+        notes.append("The cells are marked or blank; a blank cell is taken as no.")
+    return Scale(levels, codes, tuple(notes))
+
+
+def _only_yes_no(words: set[str], levels: Sequence[str]) -> bool:
+    """Tell whether the words say yes somewhere and name no level above the lowest."""
+    named = {level.casefold() for level in levels}
+    answers = words - UNKNOWN_WORDS - named
+    higher = words & (named - {levels[0].casefold()})
+    return (
+        not higher
+        and bool(answers & POSITIVE_WORDS)
+        and (answers <= POSITIVE_WORDS | NEGATIVE_WORDS)
+    )
+
+
+def _answer_words(levels: Sequence[str]) -> frozenset[str]:
+    return UNKNOWN_WORDS.union(_vocabulary(levels or LADDER), _vocabulary(BINARY))
+
+
+def _all_answers(frame: Frame, column: int, known: frozenset[str]) -> bool:
+    return _words(frame, [column]) <= known
+
+
+def _codes(frame: Frame, column: int, scale: Scale) -> Levels:
+    """Turn a column of cells into level indices."""
+    cells = frame.sheet.columns[column]
+    table = {cell: scale.codes.get(_word(cell)) for cell in frame.free[column]}
+    strange = {cell for cell, code in table.items() if code is None}
+    if strange:
+        row = next(row for row, cell in enumerate(cells) if cell in strange)
+        raise LabelError(
+            f"{frame.sheet.where(row)}: '{cells[row]}' in the column "
+            f"'{frame.sheet.header[column]}' is not a known label. Known are: {scale.known}; "
+            f"blank is unknown. Correct the cell, then run: "
+            f"clipcal calibrate --labels {frame.sheet.path.name}"
+        )
+    return np.fromiter((table[cell] for cell in cells), np.int8, len(cells))
+
+
+# --- wide and long --------------------------------------------------------------------------
+
+
+def _guess_wide(frame: Frame, known: frozenset[str]) -> list[int]:
+    """Find the columns whose cells are mostly labels, where no name tells."""
+    hits = [
+        column
+        for column in frame.free
+        if frame.keys[column] not in ASIDE_NAMES and _mostly(frame.free[column], known)
+    ]
+    single = frame.wanted is not None and len(frame.wanted) == 1 and len(hits) == 1
+    if not hits or (frame.wanted is not None and not single):
+        raise _none_present(frame, "columns", frame.ignored(()))
+    return hits
+
+
+def _mostly(cells: Counter[str], known: frozenset[str]) -> bool:
+    filled = cells.total() - cells[""]
+    answers = sum(count for cell, count in cells.items() if cell and _word(cell) in known)
+    return 2 * answers >= filled > 0
+
+
+def _none_present(frame: Frame, what: str, present: Sequence[str]) -> LabelError:
+    path = frame.sheet.path
+    if frame.wanted is None:
+        return LabelError(
+            f"{path} has no column of labels. Its other columns are: {', '.join(present)}. "
+            f"Add one column per category with yes or no, or a column 'label' with the class, "
+            f"then run: clipcal calibrate --labels {path.name}"
+        )
+    return LabelError(
+        f"{path} has labels for none of the categories. Its {what} are: {_some(present, 20)}. "
+        f"The categories are: {', '.join(frame.wanted.values())}. Rename the {what}, or choose "
+        f"the prompt set that they belong to: "
+        f"clipcal calibrate --labels {path.name} --prompts SET"
+    )
+
+
+def _named_columns(frame: Frame, columns: Sequence[int]) -> dict[str, int]:
+    """Return category to column, in the order of the categories that were asked for."""
+    named: dict[str, int] = {}
+    for column in columns:
+        other = named.setdefault(frame.keys[column], column)
+        if other != column:
+            raise LabelError(
+                f"{frame.sheet.path} has two columns for one category: "
+                f"'{frame.sheet.header[other]}' and '{frame.sheet.header[column]}'. Remove one, "
+                f"then run: clipcal calibrate --labels {frame.sheet.path.name}"
+            )
+    if frame.wanted is None:
+        return {frame.sheet.header[column]: column for column in named.values()}
+    if not named.keys() & frame.wanted.keys():
+        return dict(zip(frame.wanted.values(), named.values(), strict=True))
+    return {name: named[key] for key, name in frame.wanted.items() if key in named}
+
+
+def _read_wide(frame: Frame, columns: Sequence[int], levels: Sequence[str]) -> Reading:
+    named = _named_columns(frame, columns)
+    scale = _scale(_words(frame, columns), levels)
+    codes = np.stack([_codes(frame, column, scale) for column in named.values()], axis=1)
+    rows, count = codes.shape
+    values, notes = _merge(
+        frame,
+        tuple(named),
+        scale.levels,
+        image=np.repeat(frame.image_of, count),
+        category=np.tile(np.arange(count), rows),
+        level=codes.ravel(),
+        rater=None if frame.rater_of is None else np.repeat(frame.rater_of, count),
+    )
+    renamed = [
+        f"The column '{frame.sheet.header[column]}' is taken as the category '{name}'."
+        for name, column in named.items()
+        if frame.wanted is not None and frame.keys[column] not in frame.wanted
+    ]
+    return Reading(
+        frame.images,
+        tuple(named),
+        scale.levels,
+        values,
+        frame.ignored(columns),
+        (*frame.notes, *scale.notes, *renamed, *notes, *_absent(frame, named)),
+    )
+
+
+def _read_long(frame: Frame, category: int, answer: int, levels: Sequence[str]) -> Reading:
+    names, name_of = _index(frame.sheet.columns[category])
+    categories, column_of, notes = _categories(frame, names)
+    scale = _scale(_words(frame, [answer]), levels)
+    level = _codes(frame, answer, scale)
+    column = column_of[name_of]
+    kept = column >= 0
+    values, merged = _merge(
+        frame,
+        categories,
+        scale.levels,
+        image=frame.image_of[kept],
+        category=column[kept],
+        level=level[kept],
+        rater=None if frame.rater_of is None else frame.rater_of[kept],
+    )
+    notes = (*frame.notes, *scale.notes, *notes, *merged, *_absent(frame, categories))
+    ignored = frame.ignored([category, answer])
+    return Reading(frame.images, categories, scale.levels, values, ignored, notes)
+
+
+def _categories(
+    frame: Frame, names: Sequence[str]
+) -> tuple[tuple[str, ...], Codes, tuple[str, ...]]:
+    """Map the names in a column to categories.
+
+    Returns
+    -------
+    categories : tuple of str
+        As asked for, or else sorted by name; only those that occur.
+    column_of : Int64[(names,)]
+        Index into `categories`; -1 where a name is no category.
+    notes : tuple of str
+        The names that are no category.
+    """
+    keys = [name_key(name) for name in names]
+    own = {key: name for key, name in zip(reversed(keys), reversed(names), strict=True) if key}
+    wanted = frame.wanted or dict(sorted(own.items()))
+    present = [key for key in wanted if key in own]
+    if not present:
+        raise _none_present(frame, "classes", [name for name in names if name])
+    column = {key: index for index, key in enumerate(present)}
+    strangers = [own[key] for key in own if key not in column]
+    notes = (f"No category is named {_some(strangers, 10)}.",) if strangers else ()
+    codes = np.array([column.get(key, -1) for key in keys], np.int64)
+    return tuple(wanted[key] for key in present), codes, notes
+
+
+def _absent(frame: Frame, present: Iterable[str]) -> tuple[str, ...]:
+    if frame.wanted is None:
+        return ()
+    taken = set(present)
+    missing = [name for name in frame.wanted.values() if name not in taken]
+    return (f"The file has no labels for {_some(missing, 10)}.",) if missing else ()
+
+
+def _merge(
+    frame: Frame,
+    categories: tuple[str, ...],
+    levels: tuple[str, ...],
+    *,
+    image: Codes,
+    category: Codes,
+    level: Levels,
+    rater: Codes | None,
+) -> tuple[Levels, tuple[str, ...]]:
+    """Bring several labels of one image and category down to one.
+
+    Equal labels are one. Without raters, unequal labels contradict and become unknown; with
+    raters that holds for each rater, and then the majority counts, a tie going to the higher
+    level.
+    """
+    values = np.full((len(frame.images), len(categories)), UNKNOWN, np.int8)
+    known = level >= 0
+    cell, code = (image * len(categories) + category)[known], level[known].astype(np.int64)
+
+    def name(cells: Codes) -> str:
+        pairs = zip(*np.divmod(cells, len(categories)), strict=True)
+        return _some([f"{frame.images[i]} ({categories[j]})" for i, j in pairs])
+
+    notes: tuple[str, ...] = ()
+    if rater is None:
+        cell, code, clash = _agree(cell, code)
+    else:
+        raters = int(rater.max(initial=0)) + 1
+        cell, code, clash = _agree(cell * raters + rater[known], code)
+        cell, code, notes = _majority(cell // raters, code, len(levels), name)
+        clash = np.unique(clash // raters)
+    if len(clash):
+        notes = (*notes, f"Labels that contradict themselves are unknown: {name(clash)}.")
+    values.ravel()[cell] = code
+    return values, notes
+
+
+def _agree(cell: Codes, level: Codes) -> tuple[Codes, Codes, Codes]:
+    """Merge equal levels of each cell; return cells, levels and the cells in contradiction."""
+    if not len(cell):
+        return cell, level, cell
+    order = np.argsort(cell, kind="stable")
+    cell, level = cell[order], level[order]
+    start = np.flatnonzero(np.r_[True, cell[1:] != cell[:-1]])
+    lowest, highest = np.minimum.reduceat(level, start), np.maximum.reduceat(level, start)
+    same = lowest == highest
+    return cell[start][same], lowest[same], cell[start][~same]
+
+
+def _majority(
+    cell: Codes, level: Codes, levels: int, name: Callable[[Codes], str]
+) -> tuple[Codes, Codes, tuple[str, ...]]:
+    """Take each cell's most frequent level; the higher one of a tie."""
+    cells, index = np.unique(cell, return_inverse=True)
+    tally = np.bincount(index * levels + level, minlength=len(cells) * levels)
+    tally = tally.reshape(-1, levels)
+    best = levels - 1 - np.argmax(tally[:, ::-1], axis=1)
+    tied = (tally == tally.max(axis=1, initial=0)[:, None]).sum(axis=1) > 1
+    several = int((tally.sum(axis=1) > 1).sum())
+    notes: tuple[str, ...] = ()
+    if several:
+        notes = (f"{several} labels are the majority of several raters.",)
+    if tied.any():
+        notes = (*notes, f"Ties went to the higher level: {name(cells[tied])}.")
+    return cells, best, notes
+
+
+# --- one class per image, and counts per class ----------------------------------------------
+
+
+def _read_classes(frame: Frame, column: int) -> Reading:
+    names, name_of = _index(frame.sheet.columns[column])
+    keys, key_of = _index([name_key(name) for name in names])
+    named = {name_key(name): name for name in reversed(names)}
+    image, chosen = frame.image_of, key_of[name_of]
+    notes: tuple[str, ...] = (
+        f"The column '{frame.sheet.header[column]}' is read as the one class of each image.",
+    )
+    given = np.array([bool(key) for key in keys])[chosen]
+    if frame.rater_of is None:
+        image, chosen = image[given], chosen[given]
+    else:
+        image, chosen = _most_chosen(image[given], chosen[given], frame.rater_of[given])
+        notes = (*notes, "The class that most raters chose is taken.")
+    winners = image * len(keys) + chosen
+    return _from_winners(frame, [named[key] for key in keys], winners, [column], notes)
+
+
+def _most_chosen(image: Codes, chosen: Codes, rater: Codes) -> tuple[Codes, Codes]:
+    """Keep, per image, the class or classes that most raters chose."""
+    classes, raters = int(chosen.max(initial=0)) + 1, int(rater.max(initial=0)) + 1
+    single = np.unique((image * classes + chosen) * raters + rater)
+    pairs, votes = np.unique(single // raters, return_counts=True)
+    image, chosen = np.divmod(pairs, classes)
+    most = np.zeros(int(image.max(initial=-1)) + 1, np.int64)
+    np.maximum.at(most, image, votes)
+    kept = votes == most[image]
+    return image[kept], chosen[kept]
+
+
+def _count_columns(frame: Frame, levels: Sequence[str]) -> list[int]:
+    """Find the columns of counts per class; none unless most of them count beyond one."""
+    columns = [i for i in frame.free if frame.keys[i] not in ASIDE_NAMES and _counts(frame, i)]
+    if frame.wanted is None:
+        if frame.find(CLASS_NAMES) is not None:
+            return []
+    else:
+        hits = {i for i in frame.free if frame.keys[i] in frame.wanted}
+        if not hits or not hits <= set(columns):
+            return []
+    most = [max(_counts(frame, column).values()) for column in columns]
+    several = 2 * sum(count > 1 for count in most) > len(columns)
+    rungs = max(most, default=0) < len(levels)
+    return columns if len(columns) > 1 and several and not rungs else []
+
+
+def _counts(frame: Frame, column: int) -> dict[str, int]:
+    """Return each distinct cell as a count, blank being 0; empty if any is something else."""
+    words = {cell: _word(cell) or "0" for cell in frame.free[column]}
+    if not all(map(_is_count, words.values())):
+        return {}
+    return {cell: int(word) for cell, word in words.items()}
+
+
+def _is_count(cell: str) -> bool:
+    return cell.isascii() and cell.isdigit() and len(cell) < 10
+
+
+def _read_counts(frame: Frame, columns: list[int]) -> Reading:
+    tables = {column: _counts(frame, column) for column in columns}
+    counts = np.array(
+        [[table[cell] for cell in frame.sheet.columns[column]] for column, table in tables.items()]
+    ).T
+    most = counts.max(axis=1, keepdims=True)
+    row, chosen = np.nonzero((counts == most) & (most > 0))
+    winners = frame.image_of[row] * len(columns) + chosen
+    names = [frame.sheet.header[column] for column in columns]
+    notes = ("The cells are read as counts of raters per class; the class with most is taken.",)
+    return _from_winners(frame, names, winners, columns, notes)
+
+
+def _from_winners(
+    frame: Frame,
+    names: Sequence[str],
+    winners: Codes,
+    columns: Sequence[int],
+    notes: tuple[str, ...],
+) -> Reading:
+    """Make labels of ``image * len(names) + class``; several classes of one image are unknown."""
+    categories, column_of, strangers = _categories(frame, names)
+    image, chosen = np.divmod(np.unique(winners), len(names))
+    classes = np.bincount(image, minlength=len(frame.images))
+    values = np.where(classes > 0, 0, UNKNOWN).astype(np.int8)[:, None]
+    values = np.repeat(values, len(categories), axis=1)
+    column = column_of[chosen]
+    kept = column >= 0
+    sure = classes[image[kept]] == 1
+    values[image[kept], column[kept]] = np.where(sure, 1, UNKNOWN)
+    notes = (*frame.notes, *notes, *strangers, *_absent(frame, categories))
+    if (classes > 1).any():
+        unsure = [frame.images[i] for i in np.flatnonzero(classes > 1)]
+        notes = (*notes, f"Images with several classes, which are unknown: {_some(unsure)}.")
+    return Reading(frame.images, categories, BINARY, values, frame.ignored(columns), notes)

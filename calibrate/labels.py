@@ -1,0 +1,102 @@
+"""Labels: what people said of images, read from the files that people keep.
+
+:func:`read_labels` reads the file; :func:`match_images` finds the images of a corpus that its
+rows mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipcal.calibrate.label_formats import BINARY, UNKNOWN, interpret
+from clipcal.calibrate.label_sheet import read_sheet
+from clipcal.calibrate.matching import Match, match_images
+
+__all__ = ["BINARY", "UNKNOWN", "LabelTable", "Match", "match_images", "read_labels"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelTable:
+    """The labels of a file: one level per image and category.
+
+    Attributes
+    ----------
+    images : tuple of str
+        Image ids as written, without repetition, in the file's order.
+    categories : tuple of str
+        The categories that the file has labels for.
+    levels : tuple of str
+        From low to high: ``("negative", "positive")``, or for example
+        ``("none", "minor", "major")``.
+    values : Int8[(n, c)]
+        Index into `levels`; -1 where the label is unknown.
+    ignored_columns : tuple of str
+        Columns of the file that hold no labels.
+    notes : tuple of str
+        What was aggregated, guessed or found contradictory, a sentence each.
+    sha256 : str
+        Hash of the file's bytes.
+    source : str
+        The file's name, without its folder.
+    """
+
+    images: tuple[str, ...]
+    categories: tuple[str, ...]
+    levels: tuple[str, ...]
+    values: NDArray[np.int8]
+    ignored_columns: tuple[str, ...]
+    notes: tuple[str, ...]
+    sha256: str
+    source: str = "labels.csv"
+
+
+def read_labels(
+    path: Path, *, categories: Sequence[str] | None = None, levels: Sequence[str] = ()
+) -> LabelTable:
+    """Read a label file of any of the usual kinds.
+
+    Wide (a column per category, with levels, yes/no, 0/1 or marks), one class per image
+    (``image,label``), long (``image,category,label[,annotator]``) or counts of raters per
+    class. In a file of classes, an image is negative for every category but its own.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A CSV file, or one with semicolons or tabs.
+    categories : sequence of str, optional
+        Read these categories only, matched without regard to case, spaces, dashes and
+        underscores. Without them every column or class that looks like labels is read.
+    levels : sequence of str, optional
+        Level names from low to high. Without them the file decides between yes/no and
+        none < minor < major.
+
+    Returns
+    -------
+    LabelTable
+        The labels. Equal repetitions are merged; contradictions are unknown, and noted; of
+        several raters the majority counts, the higher level of a tie.
+
+    Raises
+    ------
+    LabelError
+        If the file cannot be read, names no images, has none of the categories, or holds a
+        label that is not known; the message names the line.
+    """
+    path = Path(path)
+    sheet = read_sheet(path)
+    reading = interpret(sheet, categories, levels)
+    return LabelTable(
+        images=reading.images,
+        categories=reading.categories,
+        levels=reading.levels,
+        values=reading.values,
+        ignored_columns=reading.ignored,
+        notes=reading.notes,
+        sha256=sheet.sha256,
+        source=path.name,
+    )
