@@ -209,7 +209,7 @@ def _toml_lines(tokens: deque[_Token]) -> Lines:
             _skip(tokens, "[")
             table = _key(tokens)
             _skip(tokens, "]")
-            lines.setdefault(table, line)
+            _locate(lines, (), table, line)
         else:
             _pair(tokens, table, lines)
     return lines
@@ -237,10 +237,15 @@ def _unquoted(token: _Token) -> str:
 def _pair(tokens: deque[_Token], table: Path, lines: Lines) -> None:
     line = tokens[0].line
     key = _key(tokens)
-    for length in range(1, len(key) + 1):
-        lines.setdefault((*table, *key[:length]), line)
+    _locate(lines, table, key, line)
     _skip(tokens, "=")
     _value(tokens, (*table, *key), lines)
+
+
+def _locate(lines: Lines, table: Path, key: Path, line: int) -> None:
+    """Note the line of a dotted key, and of the tables that it opens."""
+    for length in range(1, len(key) + 1):
+        lines.setdefault((*table, *key[:length]), line)
 
 
 def _value(tokens: deque[_Token], path: Path, lines: Lines) -> None:
