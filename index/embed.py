@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,9 @@ from clipcal.index.sources import Discovery, SourceFile, Unreadable, path_of, st
 from clipcal.index.store import Corpus, Item, Outcome
 from clipcal.models.bundle import Preprocessing
 from clipcal.models.preprocess import MAX_PIXELS, load_pixels
-from clipcal.models.session import ImageEncoder
+
+if TYPE_CHECKING:
+    from clipcal.models.session import ImageEncoder
 
 Pixels = NDArray[np.uint8]  # (height, width, 3)
 

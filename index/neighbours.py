@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -205,18 +206,16 @@ def _neighbours(corpus: Corpus, query: NDArray[np.float32], rows: Rows, k: int) 
 
 def _search_rows(index: Any, card: IndexCard, queries: Queries, k: int, live: Rows) -> Rows:
     """Row numbers (q, k) of the nearest live rows; -1 where an approximate index found fewer."""
-    import faiss
-
     if k == 0:
         return np.empty((len(queries), 0), np.int64)
     mask = np.zeros((card.rows + 7) // 8 * 8, np.uint8)
     mask[live] = 1
     bits = np.packbits(mask, bitorder="little")
-    selector = faiss.IDSelectorBitmap(bits)
+    selector = _faiss().IDSelectorBitmap(bits)
     parameters = {
-        "flat": lambda: faiss.SearchParameters(sel=selector),
-        "ivf": lambda: faiss.SearchParametersIVF(sel=selector, nprobe=card.search_width),
-        "hnsw": lambda: faiss.SearchParametersHNSW(
+        "flat": lambda: _faiss().SearchParameters(sel=selector),
+        "ivf": lambda: _faiss().SearchParametersIVF(sel=selector, nprobe=card.search_width),
+        "hnsw": lambda: _faiss().SearchParametersHNSW(
             sel=selector, efSearch=max(card.search_width, k)
         ),
     }[card.kind]()
@@ -258,15 +257,13 @@ def _extend(corpus: Corpus, card: IndexCard, rows: int) -> IndexCard:
 
 
 def _new_index(corpus: Corpus, kind: Kind, rows: int) -> Any:
-    import faiss
-
     dim = corpus.model.dim
     if kind == "flat":
-        return faiss.IndexFlatIP(dim)
+        return _faiss().IndexFlatIP(dim)
     if kind == "hnsw":
-        return faiss.IndexHNSWFlat(dim, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
+        return _faiss().IndexHNSWFlat(dim, HNSW_LINKS, _faiss().METRIC_INNER_PRODUCT)
     lists = max(1, min(int(4 * math.sqrt(rows)), rows // 39))  # FAISS asks for 39 a list
-    index = faiss.index_factory(dim, f"IVF{lists},SQfp16", faiss.METRIC_INNER_PRODUCT)
+    index = _faiss().index_factory(dim, f"IVF{lists},SQfp16", _faiss().METRIC_INNER_PRODUCT)
     rng = np.random.default_rng(0)
     sample = np.sort(rng.choice(rows, size=min(rows, 64 * lists), replace=False))
     index.train(corpus.shards.take(sample).astype(np.float32))
@@ -355,11 +352,14 @@ def exact_rows(corpus: Corpus, queries: Queries, k: int, rows: int) -> Rows:
     return best
 
 
-def _read(path: Path) -> Any:
-    import faiss
+def _faiss() -> Any:
+    """FAISS, imported when it is needed; its annotations leave out what its wrapper adds."""
+    return import_module("faiss")
 
+
+def _read(path: Path) -> Any:
     try:
-        return faiss.read_index(str(path))
+        return _faiss().read_index(str(path))
     except RuntimeError as error:
         raise StoreError(
             f"{path} is damaged and FAISS cannot read it. Build it again: clipcal index --rebuild"
@@ -368,10 +368,8 @@ def _read(path: Path) -> Any:
 
 def _write(folder: Path, index: Any, card: IndexCard) -> None:
     """Replace index and card; the card goes last, so it never speaks of rows that are missing."""
-    import faiss
-
     (folder / CARD).unlink(missing_ok=True)
-    faiss.write_index(index, str(folder / f"{INDEX}.new"))
+    _faiss().write_index(index, str(folder / f"{INDEX}.new"))
     os.replace(folder / f"{INDEX}.new", folder / INDEX)
     (folder / f"{CARD}.new").write_text(card.model_dump_json(indent=2) + "\n")
     os.replace(folder / f"{CARD}.new", folder / CARD)

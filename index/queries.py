@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,9 @@ from clipcal.index.sources import uri_of
 from clipcal.index.store import Corpus
 from clipcal.models.bundle import Preprocessing
 from clipcal.models.preprocess import load_pixels
-from clipcal.models.session import ImageEncoder
+
+if TYPE_CHECKING:
+    from clipcal.models.session import ImageEncoder
 
 Vector = NDArray[np.float32]  # (dim,), L2-normalised
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipcal.errors import FingerprintMismatch
 from clipcal.models.identity import ModelIdentity
-from clipcal.models.session import TextEncoder
 from clipcal.prompts.encode import TextVectors, encode_sentences
 from clipcal.prompts.promptset import PromptSet
+
+if TYPE_CHECKING:
+    from clipcal.models.session import TextEncoder
 
 DEFAULT_SETS = {"builtin": "demo"}
 OTHERWISE = "moderation"
@@ -90,7 +93,9 @@ def sentence_vector(
     device: str = "auto",
 ) -> NDArray[np.float32]:
     """Find the text vector (dim,) of one sentence; see :func:`text_vectors`."""
-    return text_vectors([sentence], identity, file=file, model=model, device=device).of(sentence)
+    found = text_vectors([sentence], identity, file=file, model=model, device=device)
+    vector: NDArray[np.float32] = found.of(sentence)
+    return vector
 
 
 def _load_for(identity: ModelIdentity, file: Path) -> TextVectors:

@@ -1,0 +1,42 @@
+"""Scores as a file for other programs: CSV or Parquet."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from clipcal.calibrate.corpus_scores import CorpusScores
+from clipcal.errors import CalibrationError
+
+
+def write_scores(path: Path, scored: CorpusScores) -> None:
+    """Write a row per image: ``image``, then ``NAME_score`` per category.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Ends in ``.csv`` or ``.parquet``. Appears whole or not at all.
+    scored : CorpusScores
+        The scores.
+
+    Raises
+    ------
+    CalibrationError
+        If the ending is another.
+    """
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    columns = {f"{name}_score": scored.column(name) for name in scored.categories}
+    table = pa.table({"image": list(scored.uris), **columns})
+    writers = {".csv": pa.csv.write_csv, ".parquet": pa.parquet.write_table}
+    write = writers.get(path.suffix.lower())
+    if write is None:
+        raise CalibrationError(
+            f"{path} ends neither in .csv nor in .parquet. Name such a file: "
+            f"clipcal score -o scores.csv"
+        )
+    new = path.with_name(f".{path.name}.{os.getpid()}.part")
+    write(table, new)
+    os.replace(new, path)

@@ -1,0 +1,63 @@
+"""``clipcal score``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from clipcal.commands.common import (
+    corpus_option,
+    device_option,
+    json_option,
+    print_json,
+    prompt_options,
+)
+
+
+@click.command("score")
+@prompt_options
+@click.option("--model", metavar="BUNDLE", help="Where the corpus's model lies now, if it moved.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A .csv or .parquet file.",
+)
+@corpus_option
+@device_option
+@json_option
+def score_command(
+    prompts: str | None,
+    prompt_vectors: Path | None,
+    model: str | None,
+    output: Path,
+    corpus_path: Path,
+    device: str,
+    as_json: bool,
+) -> None:
+    r"""Write every image's score in every category.
+
+    A score is not a probability. To decide by it: clipcal calibrate
+
+    \b
+    Example:
+      clipcal score --prompts moderation -o scores.csv
+    """
+    from clipcal.calibrate.score_file import write_scores
+    from clipcal.calibrate.workflow import TextSource, remember_prompt_set, score_with
+    from clipcal.index.store import Corpus
+
+    corpus = Corpus.open(corpus_path)
+    scored = score_with(corpus, prompts, TextSource(prompt_vectors, model, device))
+    if prompts is not None:
+        remember_prompt_set(corpus, prompts)
+    write_scores(output, scored)
+    if as_json:
+        counts = {"images": len(scored.uris), "categories": list(scored.categories)}
+        print_json({"scores": str(output), **counts})
+        return
+    click.echo(
+        f"{len(scored.uris):,} images × {len(scored.categories)} categories written to {output}."
+    )
