@@ -205,6 +205,11 @@ def parse_prompt_set(text: str, *, source: str, format: Format) -> PromptSet:
     return PromptSet(Path(source).stem, (), ("{}",), categories)
 
 
+def fold(sentence: str) -> str:
+    """Reduce a sentence to what CLIP's tokenizer tells apart: it lowers case and joins blanks."""
+    return " ".join(sentence.casefold().split())
+
+
 # --- files -----------------------------------------------------------------------------------
 
 
@@ -385,9 +390,9 @@ def _texts(
         if not isinstance(item, str) or not item.strip() or not _is_unicode(item):
             message = f"{label} must hold {noun}, got {item!r}{_trap(document, item)}"
             raise document.fault(at, message)
-        if _folded(item) in seen:
+        if fold(item) in seen:
             raise document.fault(at, f"{label} holds {item!r} twice")
-        seen[_folded(item)] = index
+        seen[fold(item)] = index
     return tuple(item.strip() for item in items)
 
 
@@ -398,9 +403,9 @@ def _refuse_shared(
     against: Sequence[str],
     where: str,
 ) -> None:
-    taken = {_folded(sentence) for sentence in prompts}
+    taken = {fold(sentence) for sentence in prompts}
     for index, sentence in enumerate(against):
-        if _folded(sentence) in taken:
+        if fold(sentence) in taken:
             raise document.fault(
                 (*path, "against", index),
                 f"{where}{sentence!r} is among `prompts` and `against`; it would be held against "
@@ -420,11 +425,6 @@ def _refuse_unknown(
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f"; did you mean `{near[0]}`?" if near else f"; known are {', '.join(known)}"
             raise document.fault((*path, key), f"{where}unknown key `{key}`{hint}")
-
-
-def _folded(sentence: str) -> str:
-    """Reduce a sentence to what the text encoder tells apart: CLIP's tokenizer lowers the case."""
-    return " ".join(sentence.casefold().split())
 
 
 def _is_plain(name: str) -> bool:
