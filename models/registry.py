@@ -13,7 +13,7 @@ from clipcal.errors import BundleError
 from clipcal.models.bundle import MANIFEST, Bundle
 
 BUILTIN = "builtin"
-_BUILTIN_FOLDER = Path(__file__).parent / BUILTIN
+BUILTIN_FOLDER = Path(__file__).parent / BUILTIN
 _QUICKGELU = "-quickgelu"
 _HUB = "hf-hub:"
 
@@ -131,12 +131,12 @@ def find_bundle(name: str | Path | None) -> Bundle:
 
 
 def _builtin() -> Bundle:
-    if not (_BUILTIN_FOLDER / MANIFEST).is_file():
+    if not (BUILTIN_FOLDER / MANIFEST).is_file():
         raise BundleError(
             "This copy of clipcal carries no built-in model. Name another: "
             "clipcal export ViT-B-32::openai, then --model ViT-B-32::openai"
         )
-    return Bundle.load(_BUILTIN_FOLDER)
+    return Bundle.load(BUILTIN_FOLDER)
 
 
 def _exported(name: ModelName) -> Path:

@@ -160,7 +160,8 @@ class _Graph:
         batch_sizes: Sequence[int] | None,
     ) -> None:
         self.file = file
-        self.session = _open_session(file, device, threads)
+        half = bundle.manifest.precision == "fp16"
+        self.session = _open_session(file, device, _options(threads, half))
         self.provider: str = self.session.get_providers()[0]
         self.batch_sizes = tuple(sorted(batch_sizes or BATCH_SIZES[self.provider]))
         self.dim = bundle.manifest.dim
@@ -248,27 +249,52 @@ class _OnnxTextEncoder:
         return self._graph.run(self._tokenizer.encode(sentences))
 
 
-def _open_session(file: Path, device: str, threads: int | None) -> onnxruntime.InferenceSession:
+def cpu_session(file: Path, *, half: bool = False) -> onnxruntime.InferenceSession:
+    """Open a graph on the CPU.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+        An ONNX graph.
+    half : bool
+        Whether it computes in float16.
+
+    Returns
+    -------
+    onnxruntime.InferenceSession
+        The session; it logs nothing.
+
+    Raises
+    ------
+    BundleError
+        If the file is missing or no graph.
+    """
+    return _on_cpu(file, _options(None, half))
+
+
+def _open_session(
+    file: Path, device: str, options: onnxruntime.SessionOptions
+) -> onnxruntime.InferenceSession:
     if device not in DEVICES:
         raise ProviderError(f"There is no device {device!r}. Choose one of {', '.join(DEVICES)}.")
     if device == "cpu":
-        return _cpu_session(file, threads)
+        return _on_cpu(file, options)
     obstacle = cuda_obstacle()
     if obstacle is None:
         try:
-            return _cuda_session(file, threads)
+            return _on_cuda(file, options)
         except ProviderError as error:
             obstacle = str(error)
     # A damaged graph is told as such, whatever the device.
-    session = _cpu_session(file, threads)
+    session = _on_cpu(file, options)
     if device == "cuda":
         raise ProviderError(f"CUDA was asked for and is not there: {obstacle}")
     return session
 
 
-def _cpu_session(file: Path, threads: int | None) -> onnxruntime.InferenceSession:
+def _on_cpu(file: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
     try:
-        return _new_session(file, [CPU], threads)
+        return _new_session(file, options, [CPU])
     except Exception as error:  # ONNX Runtime's exceptions share no base but this
         raise BundleError(
             f"{file} cannot be opened as an ONNX graph ({_first_line(error)}). Copy the bundle "
@@ -276,11 +302,11 @@ def _cpu_session(file: Path, threads: int | None) -> onnxruntime.InferenceSessio
         ) from error
 
 
-def _cuda_session(file: Path, threads: int | None) -> onnxruntime.InferenceSession:
+def _on_cuda(file: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
     with contextlib.redirect_stdout(io.StringIO()):  # preload_dlls prints what it misses
         getattr(onnxruntime, "preload_dlls", lambda: None)()
     try:
-        session = _new_session(file, [(CUDA, _CUDA_OPTIONS), CPU], threads)
+        session = _new_session(file, options, [(CUDA, _CUDA_OPTIONS), CPU])
     except Exception as error:  # ONNX Runtime's exceptions share no base but this
         raise ProviderError(f"{_first_line(error)}. Next: --device cpu.") from error
     # Where a library is missing ONNX Runtime goes on with the CPU and only logs it.
@@ -293,8 +319,13 @@ def _cuda_session(file: Path, threads: int | None) -> onnxruntime.InferenceSessi
 
 
 def _new_session(
-    file: Path, providers: list[Any], threads: int | None
+    file: Path, options: onnxruntime.SessionOptions, providers: list[Any]
 ) -> onnxruntime.InferenceSession:
+    # enable_fallback=0: else the wrapper prints a banner and changes the device by itself.
+    return onnxruntime.InferenceSession(str(file), options, providers=providers, enable_fallback=0)
+
+
+def _options(threads: int | None, half: bool) -> onnxruntime.SessionOptions:
     onnxruntime.set_default_logger_severity(_FATAL)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL
@@ -303,8 +334,12 @@ def _new_session(
     # Weights stay out of the arena, so that it holds activations only and stops growing once
     # each batch size has been seen.
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-    # enable_fallback=0: else the wrapper prints a banner and changes the device by itself.
-    return onnxruntime.InferenceSession(str(file), options, providers=providers, enable_fallback=0)
+    if half:
+        # ONNX Runtime 1.31 crashes when it lays out float16 convolutions anew for the CPU; the
+        # level below leaves them alone.
+        level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.graph_optimization_level = level
+    return options
 
 
 def cuda_obstacle() -> str | None:
