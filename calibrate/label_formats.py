@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 
@@ -24,14 +24,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcal.calibrate.label_sheet import Sheet, name_key
+from clipcal.calibrate.label_votes import Codes, agree, majority, most_chosen
+from clipcal.calibrate.label_words import (
+    BINARY,
+    UNKNOWN,
+    Scale,
+    answer_words,
+    scale_of,
+    word_of,
+)
 from clipcal.errors import LabelError
 
 Levels = NDArray[np.int8]  # (n images, c categories), index into the levels, -1 unknown
-Codes = NDArray[np.int64]
-
-UNKNOWN = -1
-BINARY = ("negative", "positive")
-LADDER = ("none", "minor", "major")
 
 IMAGE_NAMES = (
     *("image", "imagepath", "filepath", "file", "filename", "imagename", "imagefile", "path"),
@@ -48,16 +52,11 @@ ASIDE_NAMES = frozenset(
     [
         *("overall", "explanation", "comment", "comments", "note", "notes", "reason", "remark"),
         *("remarks", "timestamp", "date", "time", "split", "width", "height", "size", "bytes"),
-        *("originalname", "index"),
+        *("originalname", "index", "total", "sum", "votes", "raters"),
     ]
 )
-MARK_WORDS = frozenset(["x", "✓", "✔"])
-YES_WORDS = frozenset(["yes", "y", "true", "t", "1", "positive", "pos", "present"])
-POSITIVE_WORDS = MARK_WORDS | YES_WORDS
-NEGATIVE_WORDS = frozenset(["no", "n", "none", "false", "f", "0", "negative", "neg", "absent"])
-UNKNOWN_WORDS = frozenset(["", "nan", "na", "n/a", "null", "?", "unknown", "unsure"])
-
-_WHOLE_AS_FLOAT = re.compile(r"(\d+)\.0+")
+# A column without a name, or with the one that pandas gives it.
+_ROW_NUMBERS = re.compile(r"$|unnamed:\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +81,6 @@ class Reading:
     values: Levels
     ignored: tuple[str, ...]
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """The levels that cells may name, and the words that name them."""
-
-    levels: tuple[str, ...]
-    codes: Mapping[str, int]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def known(self) -> str:
-        """The words in the order of the levels, for messages."""
-        words = sorted((code, word) for word, code in self.codes.items() if code >= 0)
-        return ", ".join(word for _, word in words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +158,7 @@ def interpret(sheet: Sheet, categories: Sequence[str] | None, levels: Sequence[s
     category, answer = frame.find(CATEGORY_NAMES), frame.find(ANSWER_NAMES)
     if category is not None and answer is not None:
         return _read_long(frame, category, answer, levels)
-    known = _answer_words(levels)
+    known = answer_words(levels)
     chosen = frame.find(CLASS_NAMES)
     if chosen is not None and not _all_answers(frame, chosen, known):
         return _read_classes(frame, chosen)
@@ -197,7 +181,11 @@ def _frame(sheet: Sheet, categories: Sequence[str] | None) -> Frame:
     return Frame(
         sheet=sheet,
         keys=keys,
-        free={i: Counter(sheet.columns[i]) for i in range(len(keys)) if i not in (image, rater)},
+        free={
+            i: Counter(sheet.columns[i])
+            for i, key in enumerate(keys)
+            if i not in (image, rater) and not _ROW_NUMBERS.match(key)
+        },
         images=images,
         image_of=image_of,
         rater_of=None if rater is None else _index(sheet.columns[rater])[1],
@@ -211,6 +199,11 @@ def _with_images(sheet: Sheet, image: int) -> tuple[Sheet, tuple[str, ...]]:
     named = [bool(cell) for cell in sheet.columns[image]]
     if all(named):
         return sheet, ()
+    if not any(named):
+        raise LabelError(
+            f"{sheet.path}: no row names an image in the column '{sheet.header[image]}'. Fill it "
+            f"in, then run: clipcal calibrate --labels {sheet.path.name}"
+        )
     lost = [sheet.where(row) for row, name in enumerate(named) if not name]
     columns = tuple(tuple(compress(cells, named)) for cells in sheet.columns)
     sheet = replace(sheet, columns=columns, lines=tuple(compress(sheet.lines, named)))
@@ -232,60 +225,11 @@ def _some(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-# --- words and levels -----------------------------------------------------------------------
-
-
-def _word(cell: str) -> str:
-    """Reduce a cell to a word: no case, and 1.0 (as pandas writes it beside blanks) is 1."""
-    whole = _WHOLE_AS_FLOAT.fullmatch(cell)
-    return whole[1] if whole else cell.casefold()
+# --- cells ----------------------------------------------------------------------------------
 
 
 def _words(frame: Frame, columns: Iterable[int]) -> set[str]:
-    return {_word(cell) for column in columns for cell in frame.free[column]}
-
-
-def _vocabulary(levels: Sequence[str]) -> dict[str, int]:
-    """Return the words for levels: their names, their indices, and yes and no where they fit."""
-    codes = dict.fromkeys(NEGATIVE_WORDS, 0)
-    if len(levels) == 2:
-        codes |= dict.fromkeys(POSITIVE_WORDS, 1)
-    codes |= {str(index): index for index in range(len(levels))}
-    return codes | {level.casefold(): index for index, level in enumerate(levels)}
-
-
-def _scale(words: set[str], levels: Sequence[str]) -> Scale:
-    """Choose between levels and yes/no from the words that occur."""
-    notes: list[str] = []
-    if not levels and words & set(LADDER[1:]):
-        levels = LADDER
-        notes.append(f"The levels are taken to be {' < '.join(LADDER)}.")
-    elif len(levels) > 2 and _only_yes_no(words, levels):
-        notes.append(f"The labels are yes or no; they do not tell {', '.join(levels)} apart.")
-        levels = BINARY
-    levels = tuple(levels) or BINARY
-    codes = _vocabulary(levels) | dict.fromkeys(UNKNOWN_WORDS, UNKNOWN)
-    answers = words - UNKNOWN_WORDS
-    if answers and answers <= MARK_WORDS:
-        codes[""] = 0
-        notes.append("The cells are marked or blank; a blank cell is taken as no.")
-    return Scale(levels, codes, tuple(notes))
-
-
-def _only_yes_no(words: set[str], levels: Sequence[str]) -> bool:
-    """Tell whether the words say yes somewhere and name no level above the lowest."""
-    named = {level.casefold() for level in levels}
-    answers = words - UNKNOWN_WORDS - named
-    higher = words & (named - {levels[0].casefold()})
-    return (
-        not higher
-        and bool(answers & POSITIVE_WORDS)
-        and (answers <= POSITIVE_WORDS | NEGATIVE_WORDS)
-    )
-
-
-def _answer_words(levels: Sequence[str]) -> frozenset[str]:
-    return UNKNOWN_WORDS.union(_vocabulary(levels or LADDER), _vocabulary(BINARY))
+    return {word_of(cell) for column in columns for cell in frame.free[column]}
 
 
 def _all_answers(frame: Frame, column: int, known: frozenset[str]) -> bool:
@@ -295,7 +239,7 @@ def _all_answers(frame: Frame, column: int, known: frozenset[str]) -> bool:
 def _codes(frame: Frame, column: int, scale: Scale) -> Levels:
     """Turn a column of cells into level indices."""
     cells = frame.sheet.columns[column]
-    table = {cell: scale.codes.get(_word(cell)) for cell in frame.free[column]}
+    table = {cell: scale.codes.get(word_of(cell)) for cell in frame.free[column]}
     strange = {cell for cell, code in table.items() if code is None}
     if strange:
         row = next(row for row, cell in enumerate(cells) if cell in strange)
@@ -326,7 +270,7 @@ def _guess_wide(frame: Frame, known: frozenset[str]) -> list[int]:
 
 def _mostly(cells: Counter[str], known: frozenset[str]) -> bool:
     filled = cells.total() - cells[""]
-    answers = sum(count for cell, count in cells.items() if cell and _word(cell) in known)
+    answers = sum(count for cell, count in cells.items() if cell and word_of(cell) in known)
     return 2 * answers >= filled > 0
 
 
@@ -366,7 +310,7 @@ def _named_columns(frame: Frame, columns: Sequence[int]) -> dict[str, int]:
 
 def _read_wide(frame: Frame, columns: Sequence[int], levels: Sequence[str]) -> Reading:
     named = _named_columns(frame, columns)
-    scale = _scale(_words(frame, columns), levels)
+    scale = scale_of(_words(frame, columns), levels)
     codes = np.stack([_codes(frame, column, scale) for column in named.values()], axis=1)
     rows, count = codes.shape
     values, notes = _merge(
@@ -396,7 +340,7 @@ def _read_wide(frame: Frame, columns: Sequence[int], levels: Sequence[str]) -> R
 def _read_long(frame: Frame, category: int, answer: int, levels: Sequence[str]) -> Reading:
     names, name_of = _index(frame.sheet.columns[category])
     categories, column_of, notes = _categories(frame, names)
-    scale = _scale(_words(frame, [answer]), levels)
+    scale = scale_of(_words(frame, [answer]), levels)
     level = _codes(frame, answer, scale)
     column = column_of[name_of]
     kept = column >= 0
@@ -429,7 +373,10 @@ def _categories(
         The names that are no category.
     """
     keys = [name_key(name) for name in names]
-    own = {key: name for key, name in zip(reversed(keys), reversed(names), strict=True) if key}
+    own: dict[str, str] = {}
+    for key, name in zip(keys, names, strict=True):
+        if key:
+            own.setdefault(key, name)
     wanted = frame.wanted or dict(sorted(own.items()))
     present = [key for key in wanted if key in own]
     if not present:
@@ -473,48 +420,22 @@ def _merge(
         pairs = zip(*np.divmod(cells, len(categories)), strict=True)
         return _some([f"{frame.images[i]} ({categories[j]})" for i, j in pairs])
 
-    notes: tuple[str, ...] = ()
+    notes = []
     if rater is None:
-        cell, code, clash = _agree(cell, code)
+        cell, code, clash = agree(cell, code)
     else:
         raters = int(rater.max(initial=0)) + 1
-        cell, code, clash = _agree(cell * raters + rater[known], code)
-        cell, code, notes = _majority(cell // raters, code, len(levels), name)
+        cell, code, clash = agree(cell * raters + rater[known], code)
+        cell, code, votes, tied = majority(cell // raters, code, len(levels))
         clash = np.unique(clash // raters)
+        if (votes > 1).any():
+            notes.append(f"{(votes > 1).sum()} labels are the majority of several raters.")
+        if tied.any():
+            notes.append(f"Ties went to the higher level: {name(cell[tied])}.")
     if len(clash):
-        notes = (*notes, f"Labels that contradict themselves are unknown: {name(clash)}.")
+        notes.append(f"Labels that contradict themselves are unknown: {name(clash)}.")
     values.ravel()[cell] = code
-    return values, notes
-
-
-def _agree(cell: Codes, level: Codes) -> tuple[Codes, Codes, Codes]:
-    """Merge equal levels of each cell; return cells, levels and the cells in contradiction."""
-    if not len(cell):
-        return cell, level, cell
-    order = np.argsort(cell, kind="stable")
-    cell, level = cell[order], level[order]
-    start = np.flatnonzero(np.r_[True, cell[1:] != cell[:-1]])
-    lowest, highest = np.minimum.reduceat(level, start), np.maximum.reduceat(level, start)
-    same = lowest == highest
-    return cell[start][same], lowest[same], cell[start][~same]
-
-
-def _majority(
-    cell: Codes, level: Codes, levels: int, name: Callable[[Codes], str]
-) -> tuple[Codes, Codes, tuple[str, ...]]:
-    """Take each cell's most frequent level; the higher one of a tie."""
-    cells, index = np.unique(cell, return_inverse=True)
-    tally = np.bincount(index * levels + level, minlength=len(cells) * levels)
-    tally = tally.reshape(-1, levels)
-    best = levels - 1 - np.argmax(tally[:, ::-1], axis=1)
-    tied = (tally == tally.max(axis=1, initial=0)[:, None]).sum(axis=1) > 1
-    several = int((tally.sum(axis=1) > 1).sum())
-    notes: tuple[str, ...] = ()
-    if several:
-        notes = (f"{several} labels are the majority of several raters.",)
-    if tied.any():
-        notes = (*notes, f"Ties went to the higher level: {name(cells[tied])}.")
-    return cells, best, notes
+    return values, tuple(notes)
 
 
 # --- one class per image, and counts per class ----------------------------------------------
@@ -532,26 +453,18 @@ def _read_classes(frame: Frame, column: int) -> Reading:
     if frame.rater_of is None:
         image, chosen = image[given], chosen[given]
     else:
-        image, chosen = _most_chosen(image[given], chosen[given], frame.rater_of[given])
+        image, chosen = most_chosen(image[given], chosen[given], frame.rater_of[given])
         notes = (*notes, "The class that most raters chose is taken.")
     winners = image * len(keys) + chosen
     return _from_winners(frame, [named[key] for key in keys], winners, [column], notes)
 
 
-def _most_chosen(image: Codes, chosen: Codes, rater: Codes) -> tuple[Codes, Codes]:
-    """Keep, per image, the class or classes that most raters chose."""
-    classes, raters = int(chosen.max(initial=0)) + 1, int(rater.max(initial=0)) + 1
-    single = np.unique((image * classes + chosen) * raters + rater)
-    pairs, votes = np.unique(single // raters, return_counts=True)
-    image, chosen = np.divmod(pairs, classes)
-    most = np.zeros(int(image.max(initial=-1)) + 1, np.int64)
-    np.maximum.at(most, image, votes)
-    kept = votes == most[image]
-    return image[kept], chosen[kept]
-
-
 def _count_columns(frame: Frame, levels: Sequence[str]) -> list[int]:
-    """Find the columns of counts per class; none unless most of them count beyond one."""
+    """Find the columns of counts per class; none where they might be something else.
+
+    Counts go beyond one in most classes, and about as many raters see each image: ratings on a
+    scale of numbers look alike but for that.
+    """
     columns = [i for i in frame.free if frame.keys[i] not in ASIDE_NAMES and _counts(frame, i)]
     if frame.wanted is None:
         if frame.find(CLASS_NAMES) is not None:
@@ -563,15 +476,26 @@ def _count_columns(frame: Frame, levels: Sequence[str]) -> list[int]:
     most = [max(_counts(frame, column).values()) for column in columns]
     several = 2 * sum(count > 1 for count in most) > len(columns)
     rungs = max(most, default=0) < len(levels)
-    return columns if len(columns) > 1 and several and not rungs else []
+    if len(columns) < 2 or not several or rungs:
+        return []
+    raters = _count_table(frame, columns).sum(axis=1)
+    return columns if 2 * raters[raters > 0].min() >= raters.max() else []
 
 
 def _counts(frame: Frame, column: int) -> dict[str, int]:
     """Return each distinct cell as a count, blank being 0; empty if any is something else."""
-    words = {cell: _word(cell) or "0" for cell in frame.free[column]}
+    words = {cell: word_of(cell) or "0" for cell in frame.free[column]}
     if not all(map(_is_count, words.values())):
         return {}
     return {cell: int(word) for cell, word in words.items()}
+
+
+def _count_table(frame: Frame, columns: Sequence[int]) -> Codes:
+    tables = {column: _counts(frame, column) for column in columns}
+    cells = [
+        [table[cell] for cell in frame.sheet.columns[column]] for column, table in tables.items()
+    ]
+    return np.array(cells, np.int64).T
 
 
 def _is_count(cell: str) -> bool:
@@ -579,10 +503,7 @@ def _is_count(cell: str) -> bool:
 
 
 def _read_counts(frame: Frame, columns: list[int]) -> Reading:
-    tables = {column: _counts(frame, column) for column in columns}
-    counts = np.array(
-        [[table[cell] for cell in frame.sheet.columns[column]] for column, table in tables.items()]
-    ).T
+    counts = _count_table(frame, columns)
     most = counts.max(axis=1, keepdims=True)
     row, chosen = np.nonzero((counts == most) & (most > 0))
     winners = frame.image_of[row] * len(columns) + chosen

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.label_formats import BINARY, UNKNOWN, interpret
+from clipcal.calibrate.label_formats import interpret
 from clipcal.calibrate.label_sheet import read_sheet
+from clipcal.calibrate.label_words import BINARY, UNKNOWN
 from clipcal.calibrate.matching import Match, match_images
 
 __all__ = ["BINARY", "UNKNOWN", "LabelTable", "Match", "match_images", "read_labels"]

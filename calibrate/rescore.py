@@ -133,6 +133,28 @@ def write_csv(decided: Decisions, images: Sequence[str], path: Path) -> None:
         ) from error
 
 
+def count_decisions(decided: Decisions) -> dict[str, dict[str, int]]:
+    """Count the images at each level above the lowest, by category and level.
+
+    Parameters
+    ----------
+    decided : Decisions
+        What was decided.
+
+    Returns
+    -------
+    dict
+        Category → level → images; a category without any threshold counts none.
+    """
+    return {
+        category: {
+            level: int(np.count_nonzero(decided.values[:, column] == rank))
+            for rank, level in enumerate(decided.levels[1:], start=1)
+        }
+        for column, category in enumerate(decided.categories)
+    }
+
+
 def _limit(cut: Cut | None) -> float:
     return np.inf if cut is None or cut.threshold is None else cut.threshold
 

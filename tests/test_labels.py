@@ -131,6 +131,17 @@ def test_counts_give_the_majority_class_and_a_tie_is_unknown(write):
     assert table.values.tolist() == [[1, 0, 0], [-1, -1, 0], [0, 0, 1], [-1, -1, -1]]
 
 
+def test_ratings_on_a_scale_of_numbers_are_refused_rather_than_taken_for_counts(write):
+    with pytest.raises(LabelError, match=r"human\.csv:2: '5'"):
+        read_labels(write("image,gore,attire\na,5,4\nb,1,1\nc,0,3\n"))
+
+
+def test_row_numbers_and_totals_are_no_classes(write):
+    table = read_labels(write(",image,cat,dog,Total\n0,a,9,1,10\n1,b,2,8,10\n"))
+    assert table.categories == ("cat", "dog")
+    assert table.values.tolist() == [[1, 0], [0, 1]]
+
+
 def test_counts_weigh_classes_that_are_no_category(write):
     path = write("image,cat,dog\na,3,48\nb,40,2\n")
     assert read_labels(path, categories=["cat"]).values.tolist() == [[0], [1]]
@@ -232,6 +243,7 @@ def test_a_single_column_of_answers_serves_the_single_category(write):
         ("image,gore\na,yes,surplus\n", ["human.csv:2", "3 cells"]),
         ('image,gore\na,"yes\nb,no\n', ["human.csv:2", "quotes"]),
         ("image,gore,Gore\na,yes,no\n", ["two columns"]),
+        ("image,gore\n,yes\n,no\n", ["no row names an image"]),
         ("image,width\na,100\n", ["no column of labels", "width"]),
     ],
 )
