@@ -1,0 +1,78 @@
+"""``clipcal report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from clipcal.commands.common import (
+    CALIBRATION,
+    corpus_option,
+    device_option,
+    json_option,
+    print_json,
+    prompt_options,
+)
+
+
+@click.command("report")
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=CALIBRATION,
+    show_default=True,
+    help="The calibration to report on.",
+)
+@prompt_options
+@click.option("--model", metavar="BUNDLE", help="Where the corpus's model lies now, if it moved.")
+@click.option("--note", default="", metavar="TEXT", help="A remark to show at the top of the page.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="report.html",
+    show_default=True,
+    help="The page to write.",
+)
+@corpus_option
+@device_option
+@json_option
+def report_command(
+    calibration: Path,
+    prompts: str | None,
+    prompt_vectors: Path | None,
+    model: str | None,
+    note: str,
+    output: Path,
+    corpus_path: Path,
+    device: str,
+    as_json: bool,
+) -> None:
+    r"""Write one page about a calibration: what it promises, and the pictures that show it.
+
+    The page is a single file that needs no network. It holds small copies of some of the
+    corpus's images; an image whose file is gone or has changed is shown by its name.
+
+    \b
+    Example:
+      clipcal report -o report.html
+      clipcal report --calibration calibration.json --note "Labels of the May audit."
+    """
+    from clipcal.calibrate.contract import Contract
+    from clipcal.calibrate.report import build_report
+    from clipcal.calibrate.report_page import gather_thumbnails, render, write_page
+    from clipcal.calibrate.workflow import TextSource, scores_under_contract
+    from clipcal.index.store import Corpus
+
+    contract = Contract.load(calibration)
+    corpus = Corpus.open(corpus_path)
+    source = TextSource(prompt_vectors, model, device)
+    scored = scores_under_contract(corpus, contract, prompts=prompts, source=source)
+    report = build_report(scored, corpus.labels(), contract, unreadable=corpus.count("failed"))
+    write_page(output, render(report, gather_thumbnails(report), note=note))
+    if as_json:
+        counts = {"categories": len(report.categories), "images": report.images}
+        print_json({"report": str(output), **counts})
+    else:
+        click.echo(f"Report on {report.images:,} images written to {output}.")
