@@ -123,8 +123,9 @@ def test_the_file_holds_plain_arrays_under_the_agreed_names(tmp_path: Path) -> N
         assert str(archive["model_id"]) == "ViT-B-32::openai"
 
 
-def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("module", "step"), [(np, "savez"), (os, "replace")])
+def test_a_save_that_fails_at_any_step_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: Any, step: str
 ) -> None:
     path = tmp_path / "v.npz"
     TextVectors(("old",), np.ones((1, 2), np.float32)).save(path)
@@ -132,7 +133,7 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(module, step, full)
     with pytest.raises(PromptError, match="No space left"):
         TextVectors(("new",), np.ones((1, 2), np.float32)).save(path)
     assert os.listdir(tmp_path) == ["v.npz"]
