@@ -197,7 +197,7 @@ def sample_recall_threshold(positive_scores: Vector, target: float) -> float:
     float
         One of the scores.
     """
-    # 0.7 * 10 is 7.000000000000001: that is seven hits, not eight.
+    # 0.55 * 20 is 11.000000000000002: that is eleven hits, not twelve.
     hits = math.ceil(target * len(positive_scores) - 1e-9)
     return float(np.sort(positive_scores)[-hits])
 

@@ -133,11 +133,14 @@ def test_a_stored_threshold_keeps_the_boundary_flagged_through_the_last_bits(sco
     assert decide(np.array([score, nearly], np.float32), threshold).all()
 
 
-@pytest.mark.parametrize("n", range(1, 41))
-def test_seven_tenths_of_ten_are_seven(n):
-    threshold = sample_recall_threshold(np.arange(n, dtype=float), 0.7)
-    hits = n - threshold
-    assert hits == -((-7 * n) // 10)
+@pytest.mark.parametrize(("target", "n", "hits"), [(0.55, 20, 11), (0.07, 100, 7), (0.9, 11, 10)])
+def test_a_share_that_is_whole_on_paper_needs_no_hit_more(target, n, hits):
+    assert sample_recall_threshold(np.arange(n, dtype=float), target) == n - hits
+
+
+def test_of_equal_f1_the_threshold_that_flags_least_is_taken():
+    scores, positive = np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, False, False, True])
+    assert best_f1_threshold(scores, positive) == 0.9
 
 
 # --- statuses -------------------------------------------------------------------------------
