@@ -197,7 +197,7 @@ def sample_recall_threshold(positive_scores: Vector, target: float) -> float:
     float
         One of the scores.
     """
-    # 0.55 * 20 is 11.000000000000002: that is eleven hits, not twelve.
+    # 0.55 * 100 is 55.00000000000001: that is 55 hits, not 56.
     hits = math.ceil(target * len(positive_scores) - 1e-9)
     return float(np.sort(positive_scores)[-hits])
 

@@ -133,7 +133,7 @@ def test_a_stored_threshold_keeps_the_boundary_flagged_through_the_last_bits(sco
     assert decide(np.array([score, nearly], np.float32), threshold).all()
 
 
-@pytest.mark.parametrize(("target", "n", "hits"), [(0.55, 20, 11), (0.07, 100, 7), (0.9, 11, 10)])
+@pytest.mark.parametrize(("target", "n", "hits"), [(0.55, 100, 55), (0.07, 100, 7), (0.9, 11, 10)])
 def test_a_share_that_is_whole_on_paper_needs_no_hit_more(target, n, hits):
     assert sample_recall_threshold(np.arange(n, dtype=float), target) == n - hits
 
