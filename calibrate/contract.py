@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Final, Literal
 
@@ -11,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clipcal.calibrate.bounds import Estimate
 from clipcal.errors import CalibrationError, FingerprintMismatch
+from clipcal.files import replacing
 
 FORMAT_VERSION: Final = 1
 
@@ -203,7 +202,8 @@ class Contract(_Record):
             If it cannot be written.
         """
         try:
-            _replace(path, self.model_dump_json(indent=2) + "\n")
+            with replacing(path) as part:
+                part.write_bytes(self.model_dump_json(indent=2).encode() + b"\n")
         except OSError as error:
             raise CalibrationError(
                 f"The calibration cannot be written to {path} ({error.strerror}). Name a file "
@@ -296,17 +296,3 @@ def _first(error: ValidationError) -> str:
     detail = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in detail["loc"])
     return f"{where}: {detail['msg']}" if where else detail["msg"]
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file beside `path`, then give it that name."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from clipcal.calibrate.scores import category_scores
 from clipcal.errors import StoreError
+from clipcal.files import replacing
 from clipcal.index.store import Corpus
 from clipcal.prompts.encode import PromptVectors
 
@@ -141,12 +142,8 @@ def _load(file: Path, prompts: int) -> Similarities:
 def _save(file: Path, complete: Similarities) -> None:
     """Put the cache in its place whole, and let go of caches that are long out of use."""
     file.parent.mkdir(exist_ok=True)
-    new = file.with_suffix(f".{os.getpid()}.new")
-    with new.open("wb") as stream:
+    with replacing(file) as part, part.open("wb") as stream:
         np.save(stream, complete)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(new, file)
     caches = sorted(file.parent.glob("*.npy"), key=lambda f: f.stat().st_mtime, reverse=True)
     for old in caches[KEPT_CACHES:]:
         old.unlink(missing_ok=True)

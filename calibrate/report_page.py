@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from clipcal.calibrate.contract import Cut
 from clipcal.calibrate.report import Report
 from clipcal.calibrate.thumbnails import Thumbnail, make_thumbnail
 from clipcal.errors import CalibrationError
+from clipcal.files import replacing
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -112,12 +112,10 @@ def write_page(path: Path, page: str) -> None:
     CalibrationError
         If it cannot be written.
     """
-    new = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        new.write_text(page, encoding="utf-8", newline="\n")
-        new.replace(path)
+        with replacing(path) as part:
+            part.write_text(page, encoding="utf-8", newline="\n")
     except OSError as error:
-        new.unlink(missing_ok=True)
         raise CalibrationError(
             f"The report cannot be written to {path} ({error.strerror}). Name a file in a folder "
             f"that can be written to: clipcal report -o FILE.html"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from clipcal.calibrate.contract import Contract, Cut
 from clipcal.calibrate.scores import Scores, decide
 from clipcal.errors import CalibrationError
+from clipcal.files import replacing
 
 UNDECIDED = -1
 _ROWS_AT_ONCE = 100_000
@@ -125,7 +124,8 @@ def write_csv(decided: Decisions, images: Sequence[str], path: Path) -> None:
             f"Score the corpus again: clipcal score"
         )
     try:
-        _replace(path, decided, images)
+        with replacing(path) as part, part.open("wb") as stream:
+            _write(stream, decided, images)
     except OSError as error:
         raise CalibrationError(
             f"The decisions cannot be written to {path} ({error.strerror}). Name a file in a "
@@ -157,18 +157,6 @@ def count_decisions(decided: Decisions) -> dict[str, dict[str, int]]:
 
 def _limit(cut: Cut | None) -> float:
     return np.inf if cut is None or cut.threshold is None else cut.threshold
-
-
-def _replace(path: Path, decided: Decisions, images: Sequence[str]) -> None:
-    """Write a file beside `path`, then give it that name."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            _write(stream, decided, images)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _write(stream: BinaryIO, decided: Decisions, images: Sequence[str]) -> None:

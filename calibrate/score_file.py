@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from clipcal.calibrate.corpus_scores import CorpusScores
 from clipcal.errors import CalibrationError
+from clipcal.files import replacing
 
 
 def write_scores(path: Path, scored: CorpusScores) -> None:
@@ -37,6 +37,5 @@ def write_scores(path: Path, scored: CorpusScores) -> None:
             f"{path} ends neither in .csv nor in .parquet. Name such a file: "
             f"clipcal score -o scores.csv"
         )
-    new = path.with_name(f".{path.name}.{os.getpid()}.part")
-    write(table, new)
-    os.replace(new, path)
+    with replacing(path) as part:
+        write(table, part)

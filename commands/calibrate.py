@@ -159,8 +159,8 @@ def _print_cuts(contract: Contract) -> None:
         for category, level, cut in _cuts(contract)
     ]
     level = () if _is_binary(contract) else ("Level",)
-    columns = ("Status", ">Threshold", ">Positives", ">Recall", ">Precision", ">Flags in corpus")
-    title = f"Target {contract.target} at {contract.confidence:.0%} confidence"
+    columns = ("Status", ">Threshold", ">Positives", ">Recall", ">Precision", ">Flags")
+    title = f"Target {contract.target} at {contract.confidence:.0%} confidence; flags in the corpus"
     print_table(("Category", *level, *columns), rows, title=title)
     for category, level_name, cut in _cuts(contract):
         name = category if _is_binary(contract) else f"{category}, {level_name}"

@@ -6,16 +6,19 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 DEFAULT_CORPUS = "corpus"
 CALIBRATION = "calibration.json"
+WIDER_THAN_ANY_TABLE = 10_000
 
 
 def corpus_option(function: Decorated) -> Decorated:
@@ -77,15 +80,23 @@ def say(message: str, *, quiet: bool = False) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
     """Print a table on standard output; columns that start with ``>`` are right-aligned."""
-    table = Table(title=title or None, title_justify="left", header_style="bold")
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE, pad_edge=False)
     for column in columns:
         right = column.startswith(">")
-        table.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
+        justify: Literal["right", "left"] = "right" if right else "left"
+        table.add_column(column.lstrip(">"), justify=justify, overflow="fold", no_wrap=right)
     for row in rows:
-        table.add_row(*(printable(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console(highlight=False)
-    # In a pipe there is no screen to fit, and a cut line would be lost.
-    console.print(table, width=None if console.is_terminal else 200, markup=False)
+    if not console.is_terminal:
+        console.width = WIDER_THAN_ANY_TABLE  # a pipe has no screen to fit
+    console.print(table)
+
+
+def short_path(uri: str) -> str:
+    """Write an image's name for people: relative to the working folder where it lies below it."""
+    below = os.getcwd() + os.sep
+    return uri.removeprefix(below)
 
 
 def printable(text: str) -> str:

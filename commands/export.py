@@ -62,7 +62,7 @@ def export_command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Make a model bundle (ONNX) from an open_clip model.
+    r"""Make a model bundle (ONNX) from an open_clip model.
 
     NAME is an architecture of open_clip, WEIGHTS one of its tags (or "random"); or NAME is a JSON
     file with an open_clip configuration. Both towers are compared with torch; where they differ

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from clipcal.commands.common import corpus_option, json_option, print_json, print_table
+from clipcal.commands.common import corpus_option, json_option, print_json, print_table, short_path
 
 
 @click.command("failures")
@@ -27,7 +27,7 @@ def failures_command(corpus_path: Path, as_json: bool) -> None:
     if as_json:
         print_json({"failures": [{"uri": i.uri, "reason": i.reason} for i in failed]})
     elif failed:
-        print_table(("Image", "Reason"), [(i.uri, i.reason or "") for i in failed])
+        print_table(("Image", "Reason"), [(short_path(i.uri), i.reason or "") for i in failed])
         click.echo(f"{len(failed):,} failed. Mend or remove them, then run clipcal embed again.")
     else:
         click.echo("Nothing failed.")

@@ -14,9 +14,11 @@ from clipcal.commands.common import (
     json_option,
     print_json,
     print_table,
+    short_path,
 )
 
 if TYPE_CHECKING:
+    from clipcal.calibrate.flagged import FlaggedSearch
     from clipcal.index.neighbours import Neighbour
     from clipcal.index.queries import Vector
     from clipcal.index.store import Corpus
@@ -68,6 +70,9 @@ def search_command(
       clipcal search --text "a glass of beer"
       clipcal search --flagged Violence
     """
+    from clipcal.calibrate.contract import Contract
+    from clipcal.calibrate.flagged import near_flagged
+    from clipcal.calibrate.workflow import TextSource, scores_under_contract
     from clipcal.index.neighbours import refresh_index
     from clipcal.index.store import Corpus
 
@@ -76,7 +81,10 @@ def search_command(
     corpus = Corpus.open(corpus_path)
     refresh_index(corpus)
     if flagged is not None:
-        _search_flagged(corpus, flagged, k, calibration, prompt_vectors, device, as_json)
+        contract = Contract.load(calibration)
+        source = TextSource(prompt_vectors, model, device)
+        scored = scores_under_contract(corpus, contract, source=source)
+        _show_flagged(near_flagged(corpus, scored, contract, flagged, k), flagged, as_json)
         return
     if image is not None:
         query = _image_query(corpus, image, model, device)
@@ -111,29 +119,16 @@ def _nearest(corpus: Corpus, query: Vector, k: int) -> list[Neighbour]:
     return search(corpus, query[None], k)[0]
 
 
-def _search_flagged(
-    corpus: Corpus,
-    category: str,
-    k: int,
-    calibration: Path,
-    prompt_vectors: Path | None,
-    device: str,
-    as_json: bool,
-) -> None:
-    from clipcal.calibrate.contract import Contract
-    from clipcal.calibrate.flagged import near_flagged
-    from clipcal.calibrate.workflow import scores_under_contract
-
-    contract = Contract.load(calibration)
-    scored = scores_under_contract(corpus, contract, file=prompt_vectors, device=device)
-    found = near_flagged(corpus, scored, contract, category, k)
+def _show_flagged(found: FlaggedSearch, category: str, as_json: bool) -> None:
     if as_json:
         results = [
             {"uri": f.uri, "score": round(f.similarity, 6), "near": f.near} for f in found.results
         ]
         print_json({"results": results, "flagged": found.flagged, "category": category})
     elif found.results:
-        rows = [(f"{f.similarity:.2f}", f.uri, f.near) for f in found.results]
+        rows = [
+            (f"{f.similarity:.2f}", short_path(f.uri), short_path(f.near)) for f in found.results
+        ]
         title = f"Not flagged, but near one of the {found.flagged:,} flagged as {category}"
         print_table((">Score", "Image", "Near"), rows, title=title)
     else:
@@ -144,4 +139,4 @@ def _show(found: list[Neighbour], as_json: bool) -> None:
     if as_json:
         print_json({"results": [{"uri": n.uri, "score": round(n.score, 6)} for n in found]})
     else:
-        print_table((">Score", "Image"), [(f"{n.score:.2f}", n.uri) for n in found])
+        print_table((">Score", "Image"), [(f"{n.score:.2f}", short_path(n.uri)) for n in found])

@@ -70,6 +70,9 @@ def tour(folder: Path) -> tuple[Stop, ...]:
         ),
         Stop(
             "Write a page with pictures about all of it.",
-            ("report", *calibration, "-o", str(folder / "report.html"), *corpus),
+            (
+                *("report", *calibration, "-o", str(folder / "report.html")),
+                *("--note", "The pictures are drawn and the raters are simulated.", *corpus),
+            ),
         ),
     )

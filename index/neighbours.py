@@ -8,7 +8,6 @@ left out of every search. Scores are computed again from the stored embeddings.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clipcal.errors import FingerprintMismatch, StoreError
+from clipcal.files import replacing
 from clipcal.index.shards import Rows
 from clipcal.index.store import Corpus
 
@@ -369,7 +369,7 @@ def _read(path: Path) -> Any:
 def _write(folder: Path, index: Any, card: IndexCard) -> None:
     """Replace index and card; the card goes last, so it never speaks of rows that are missing."""
     (folder / CARD).unlink(missing_ok=True)
-    _faiss().write_index(index, str(folder / f"{INDEX}.new"))
-    os.replace(folder / f"{INDEX}.new", folder / INDEX)
-    (folder / f"{CARD}.new").write_text(card.model_dump_json(indent=2) + "\n")
-    os.replace(folder / f"{CARD}.new", folder / CARD)
+    with replacing(folder / INDEX) as part:
+        _faiss().write_index(index, str(part))
+    with replacing(folder / CARD) as part:
+        part.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -126,7 +126,7 @@ def find_bundle(name: str | Path | None) -> Bundle:
     if name is None or name == BUILTIN:
         return _builtin()
     if isinstance(name, Path) or name.startswith((".", "~", os.sep)) or Path(name).is_dir():
-        return Bundle.load(Path(name).expanduser())
+        return Bundle.load(Path(os.path.expanduser(name)))
     return Bundle.load(_exported(parse_model_name(name)))
 
 

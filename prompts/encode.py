@@ -6,7 +6,6 @@ import contextlib
 import difflib
 import logging
 import os
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from clipcal.errors import PromptError
+from clipcal.files import replacing
 from clipcal.prompts.promptset import Category, PromptSet, fold
 
 if TYPE_CHECKING:
@@ -134,15 +134,11 @@ class TextVectors:
         arrays["vectors"] = self.vectors
         if self.model is not None:
             arrays["model_id"] = np.array(self.model)
-        beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         try:
-            with beside.open("xb") as stream:
+            with replacing(path) as part, part.open("wb") as stream:
                 np.savez(stream, **arrays)
-            os.replace(beside, path)
         except OSError as error:
             raise PromptError(f"The text vectors cannot be written to {path}: {error}") from error
-        finally:
-            beside.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> TextVectors:

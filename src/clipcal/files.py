@@ -1,0 +1,39 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give `path` new content at once: a reader sees the old file or the new, never a part.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; its folder must exist.
+
+    Yields
+    ------
+    pathlib.Path
+        Where to write. It takes the name of `path` when the block ends, and is deleted when the
+        block fails; a block that is killed leaves a hidden ``.part`` file behind.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        yield part
+        with part.open("rb+") as stream:
+            os.fsync(stream.fileno())  # else a loss of power may keep the name and lose the content
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
