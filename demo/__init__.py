@@ -1,0 +1,1 @@
+"""The packaged demonstration: drawn scenes, their captions and the small model trained on them."""

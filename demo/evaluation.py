@@ -1,0 +1,153 @@
+"""How well a model tells the demo's categories apart, on scenes that it has never seen."""
+
+from __future__ import annotations
+
+import io
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+
+from clipcal.demo.captions import HELD_OUT_PATTERNS
+from clipcal.demo.scenes import draw_scene
+
+Vectors = NDArray[np.floating[Any]]  # (n, dim), rows L2-normalised
+EncodeImages = Callable[[Sequence[Image.Image]], Vectors]
+EncodeTexts = Callable[[Sequence[str]], Vectors]
+
+PROMPTS = Path(__file__).resolve().parent.parent / "prompts" / "sets" / "demo.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutScenes:
+    """Scenes drawn as the demo draws them, after a JPEG round trip."""
+
+    images: tuple[Image.Image, ...]
+    categories: tuple[frozenset[str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryResult:
+    """Area under the ROC curve of one category.
+
+    Attributes
+    ----------
+    positives
+        Number of scenes that show the category.
+    packaged
+        AUC with the prompt set as packaged.
+    held_out_patterns
+        AUC with each prompt put into sentence patterns that training never used.
+    """
+
+    positives: int
+    packaged: float
+    held_out_patterns: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The result per category, and its means."""
+
+    scenes: int
+    categories: Mapping[str, CategoryResult]
+
+    def mean(self, which: str) -> float:
+        """Return the mean over categories of ``packaged`` or ``held_out_patterns``."""
+        return float(np.mean([getattr(result, which) for result in self.categories.values()]))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the evaluation as plain JSON data."""
+        return {
+            "scenes": self.scenes,
+            "mean_auc": {
+                which: round(self.mean(which), 4) for which in ("packaged", "held_out_patterns")
+            },
+            "categories": {
+                name: {key: round(value, 4) for key, value in asdict(result).items()}
+                for name, result in self.categories.items()
+            },
+        }
+
+    def table(self) -> str:
+        """Return the evaluation as a Markdown table."""
+        lines = [
+            "| category | positives | AUC, packaged prompts | AUC, unseen sentence patterns |",
+            "|---|---:|---:|---:|",
+        ]
+        lines += [
+            f"| {name} | {r.positives} | {r.packaged:.3f} | {r.held_out_patterns:.3f} |"
+            for name, r in self.categories.items()
+        ]
+        packaged, held_out = self.mean("packaged"), self.mean("held_out_patterns")
+        return "\n".join([*lines, f"| **mean** | | **{packaged:.3f}** | **{held_out:.3f}** |"])
+
+
+def draw_held_out(n: int, *, seed: int) -> HeldOutScenes:
+    """Draw `n` scenes of 384 × 288 pixels and take each through a JPEG file of quality 90."""
+    images, categories = [], []
+    for index in range(n):
+        scene = draw_scene(np.random.default_rng([seed, index]))
+        buffer = io.BytesIO()
+        scene.image.save(buffer, "JPEG", quality=90)
+        images.append(Image.open(buffer).convert("RGB"))
+        categories.append(scene.categories)
+    return HeldOutScenes(tuple(images), tuple(categories))
+
+
+def _unit(rows: Vectors) -> Vectors:
+    unit: Vectors = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    return unit
+
+
+def _text_vectors(encode: EncodeTexts, prompts: Sequence[str], templates: Sequence[str]) -> Vectors:
+    """Return one vector per prompt: the normalised mean over its templates."""
+    vectors = encode([template.format(p) for p in prompts for template in templates])
+    return _unit(vectors.reshape(len(prompts), len(templates), -1).mean(axis=1))
+
+
+def category_scores(
+    embeddings: Vectors, encode: EncodeTexts, category: Mapping[str, Any], templates: Sequence[str]
+) -> NDArray[np.floating[Any]]:
+    """Return ``pool(prompts) - pool(against)`` of every embedding."""
+    pool = np.max if category.get("pool", "max") == "max" else np.mean
+    of = {
+        side: pool(embeddings @ _text_vectors(encode, category[side], templates).T, axis=1)
+        for side in ("prompts", "against")
+    }
+    return np.asarray(of["prompts"] - of["against"])
+
+
+def evaluate(
+    scenes: HeldOutScenes, encode_images: EncodeImages, encode_texts: EncodeTexts
+) -> Evaluation:
+    """Measure the AUC of each category of the packaged prompt set.
+
+    Parameters
+    ----------
+    scenes
+        From `draw_held_out`.
+    encode_images, encode_texts
+        The model: pictures or sentences to L2-normalised vectors.
+    """
+    prompt_set = tomllib.loads(PROMPTS.read_text(encoding="utf-8"))
+    embeddings = encode_images(scenes.images)
+    results = {}
+    for name, category in prompt_set["category"].items():
+        present = np.array([name in of_scene for of_scene in scenes.categories])
+        auc = [
+            float(
+                roc_auc_score(
+                    present, category_scores(embeddings, encode_texts, category, templates)
+                )
+            )
+            for templates in (prompt_set["templates"], *((p,) for p in HELD_OUT_PATTERNS))
+        ]
+        results[name] = CategoryResult(int(present.sum()), auc[0], float(np.mean(auc[1:])))
+    return Evaluation(len(scenes.images), results)

@@ -1,0 +1,112 @@
+"""Renders many scenes at the model's resolution, in parallel, and keeps them on disk."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image
+
+from clipcal.demo.captions import facts
+from clipcal.demo.scenes import OBJECTS, draw_scene
+
+Pixels = NDArray[np.uint8]  # (n, side, side, 3), RGB
+
+# Shapes that pictures come in, as multiples of the shorter side; the demo's own is 4:3.
+_SHAPES = ((4 / 3, 1.0), (4 / 3, 1.0), (4 / 3, 1.0), (1.0, 1.0), (1.5, 1.0), (1.0, 4 / 3))
+_NAMES = tuple(OBJECTS)
+_CATEGORY_RATE = 0.17  # above the demo's own, so that sensitive objects are not learned last
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedScenes:
+    """Pictures of scenes and the facts that captions of them may state."""
+
+    pixels: Pixels
+    facts: tuple[frozenset[str], ...]
+
+
+def fit_square(image: Image.Image, side: int) -> Image.Image:
+    """Resize the shorter side to `side` (bicubic) and cut out the centre, as CLIP does."""
+    scale = side / min(image.size)
+    resized = image.resize(
+        (round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC
+    )
+    left, top = (resized.width - side) // 2, (resized.height - side) // 2
+    return resized.crop((left, top, left + side, top + side))
+
+
+def _through_jpeg(image: Image.Image, rng: Generator) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=int(rng.integers(70, 96)))
+    return Image.open(buffer).convert("RGB")
+
+
+def _render_one(index: int, *, seed: int, side: int, single: bool) -> tuple[Pixels, list[str]]:
+    rng = np.random.default_rng([seed, index])
+    short = side * rng.uniform(1.3, 2.0)
+    wide, high = _SHAPES[int(rng.integers(len(_SHAPES)))]
+    kinds = (_NAMES[int(rng.integers(len(_NAMES)))],) if single else None
+    size = (round(short * wide), round(short * high))
+    scene = draw_scene(rng, size=size, kinds=kinds, category_rate=_CATEGORY_RATE)
+    square = fit_square(_through_jpeg(scene.image, rng), side)
+    return np.asarray(square), sorted(facts(scene))
+
+
+def render_scenes(
+    n: int, *, seed: int, side: int, folder: Path, workers: int, single: bool = False
+) -> RenderedScenes:
+    """Render `n` scenes, or load them if `folder` has them from an earlier run.
+
+    Parameters
+    ----------
+    n, seed
+        Scene `i` is drawn from the generator seeded with ``[seed, i]``, so the result does not
+        depend on `workers`.
+    side
+        Side of the square pictures in pixels.
+    folder
+        Where the rendered scenes are kept.
+    workers
+        Number of processes.
+    single
+        Show one object of any kind in each scene.
+    """
+    name = f"{'single' if single else 'scenes'}-{seed}-{n}-{side}"
+    pixel_file, fact_file = folder / f"{name}.npy", folder / f"{name}.json"
+    if not fact_file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        render = partial(_render_one, seed=seed, side=side, single=single)
+        _render_to(pixel_file, fact_file, n, side=side, render=render, workers=workers)
+    stated = json.loads(fact_file.read_text(encoding="utf-8"))
+    return RenderedScenes(np.load(pixel_file), tuple(frozenset(one) for one in stated))
+
+
+def _render_to(
+    pixel_file: Path,
+    fact_file: Path,
+    n: int,
+    *,
+    side: int,
+    render: Callable[[int], tuple[Pixels, list[str]]],
+    workers: int,
+) -> None:
+    pixels = np.lib.format.open_memmap(
+        pixel_file, mode="w+", dtype=np.uint8, shape=(n, side, side, 3)
+    )
+    stated: list[list[str]] = []
+    with ProcessPoolExecutor(workers) as pool:
+        for row, (picture, known) in enumerate(pool.map(render, range(n), chunksize=64)):
+            pixels[row] = picture
+            stated.append(known)
+    pixels.flush()
+    # The facts come last: their file says that the rendering is complete.
+    fact_file.write_text(json.dumps(stated), encoding="utf-8")

@@ -1,0 +1,192 @@
+"""Laws of the drawn scenes and of the sentences about them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clipcal.demo.backgrounds import BACKGROUNDS
+from clipcal.demo.captions import (
+    HELD_OUT_PATTERNS,
+    PAIR_PATTERNS,
+    PLACE_PATTERNS,
+    TRAINING_PATTERNS,
+    Caption,
+    coloured_mention,
+    draw_caption,
+    facts,
+    plain_mentions,
+    random_caption,
+)
+from clipcal.demo.evaluation import draw_held_out, evaluate
+from clipcal.demo.rendering import fit_square, render_scenes
+from clipcal.demo.scenes import CATEGORIES, OBJECTS, draw_scene
+
+SMALL = (96, 72)
+PROMPTS = Path(__file__).parent.parent / "prompts" / "sets" / "demo.toml"
+
+
+def test_a_seed_gives_the_same_scene():
+    first, second = (draw_scene(np.random.default_rng(7), size=SMALL) for _ in range(2))
+    assert first.image.tobytes() == second.image.tobytes()
+    assert (first.objects, first.colours, first.background) == (
+        second.objects,
+        second.colours,
+        second.background,
+    )
+
+
+def test_seeds_give_different_scenes():
+    pictures = {
+        draw_scene(np.random.default_rng(seed), size=SMALL).image.tobytes() for seed in range(10)
+    }
+    assert len(pictures) == 10
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_every_kind_draws_something_and_reports_itself(name):
+    with_it = draw_scene(np.random.default_rng(3), size=SMALL, kinds=[name])
+    assert with_it.objects == (name,)
+    assert with_it.categories == OBJECTS[name].categories
+    assert with_it.image.size == SMALL
+    assert with_it.image.mode == "RGB"
+    empty = draw_scene(np.random.default_rng(3), size=SMALL, kinds=[])
+    assert with_it.image.tobytes() != empty.image.tobytes()
+
+
+def test_a_scene_without_kinds_has_no_objects():
+    scene = draw_scene(np.random.default_rng(0), size=SMALL, kinds=[])
+    assert scene.objects == ()
+    assert scene.categories == frozenset()
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(KeyError, match="unicorn"):
+        draw_scene(np.random.default_rng(0), size=SMALL, kinds=["unicorn"])
+
+
+def test_the_kinds_of_a_category_are_known_and_disjoint():
+    members = [name for names in CATEGORIES.values() for name in names]
+    assert len(members) == len(set(members))
+    assert set(members) <= set(OBJECTS)
+    assert all(CATEGORIES.values())
+    assert len(OBJECTS) - len(members) > len(members)
+
+
+def test_categories_come_about_as_often_as_asked_and_scenes_hold_one_to_four_objects():
+    n, rate = 600, 0.13
+    rng = np.random.default_rng(11)
+    scenes = [draw_scene(rng, size=(48, 36), category_rate=rate) for _ in range(n)]
+    assert {len(scene.objects) for scene in scenes} == {1, 2, 3, 4}
+    assert {scene.background for scene in scenes} == set(BACKGROUNDS)
+    present = Counter(category for scene in scenes for category in scene.categories)
+    for category in CATEGORIES:
+        assert 0.08 < present[category] / n < 0.18, category
+
+
+def test_a_rate_of_zero_gives_everyday_scenes():
+    rng = np.random.default_rng(5)
+    scenes = [draw_scene(rng, size=(48, 36), category_rate=0.0) for _ in range(30)]
+    assert all(not scene.categories for scene in scenes)
+
+
+def test_captions_of_a_scene_mention_only_what_is_in_it():
+    rng = np.random.default_rng(2)
+    for _ in range(40):
+        known = facts(draw_scene(rng, size=(48, 36)))
+        for _ in range(20):
+            caption = draw_caption(rng, known)
+            assert caption.holds(known), caption.text
+            assert "{}" not in caption.text
+
+
+def test_a_caption_is_false_where_one_of_its_mentions_is():
+    gun, cat = (next(m for m in plain_mentions() if m.text == text) for text in ("a gun", "a cat"))
+    both = Caption("{} and {}", (gun, cat))
+    assert both.holds(frozenset({"kind:gun", "kind:cat"}))
+    assert not both.holds(frozenset({"kind:gun"}))
+
+
+def test_a_coloured_mention_needs_the_colour():
+    mention = coloured_mention(OBJECTS["car"], "a car", "orange")
+    assert mention.text == "an orange car"
+    assert Caption("{}", (mention,)).holds(frozenset({"kind:car", "orange car"}))
+    assert not Caption("{}", (mention,)).holds(frozenset({"kind:car", "red car"}))
+
+
+def test_category_words_cover_their_kinds():
+    weapon = next(m for m in plain_mentions() if m.text == "a weapon")
+    assert weapon.any_of == {f"kind:{name}" for name in CATEGORIES["weapons"]}
+
+
+def test_held_out_patterns_are_not_trained():
+    trained = {*TRAINING_PATTERNS, *PAIR_PATTERNS, *PLACE_PATTERNS}
+    assert len(HELD_OUT_PATTERNS) >= 8
+    assert trained.isdisjoint(HELD_OUT_PATTERNS)
+    rng = np.random.default_rng(0)
+    assert all(random_caption(rng).pattern not in HELD_OUT_PATTERNS for _ in range(200))
+
+
+def test_patterns_have_as_many_places_as_their_use_needs():
+    assert all(p.count("{}") == 1 for p in (*TRAINING_PATTERNS, *HELD_OUT_PATTERNS))
+    assert all(p.count("{}") == 2 for p in (*PAIR_PATTERNS, *PLACE_PATTERNS))
+
+
+def test_the_packaged_prompt_set_has_the_scenes_categories():
+    prompt_set = tomllib.loads(PROMPTS.read_text(encoding="utf-8"))
+    assert set(prompt_set["category"]) == set(CATEGORIES)
+
+
+def test_rendering_does_not_depend_on_the_number_of_processes(tmp_path):
+    one, two = (
+        render_scenes(6, seed=1, side=32, folder=tmp_path / str(workers), workers=workers)
+        for workers in (1, 2)
+    )
+    assert one.pixels.shape == (6, 32, 32, 3)
+    np.testing.assert_array_equal(one.pixels, two.pixels)
+    assert one.facts == two.facts
+
+
+def test_rendered_scenes_are_kept(tmp_path):
+    first = render_scenes(2, seed=1, side=32, folder=tmp_path, workers=1)
+    files = {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
+    again = render_scenes(2, seed=1, side=32, folder=tmp_path, workers=1)
+    np.testing.assert_array_equal(first.pixels, again.pixels)
+    assert files == {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("size", [(60, 40), (40, 60), (50, 50)])
+def test_a_picture_is_cut_to_its_central_square(size):
+    image = draw_scene(np.random.default_rng(0), size=size).image
+    assert fit_square(image, 32).size == (32, 32)
+
+
+def test_an_all_knowing_model_is_evaluated_as_perfect():
+    scenes = draw_held_out(40, seed=4)
+    prompt_set = tomllib.loads(PROMPTS.read_text(encoding="utf-8"))["category"]
+    names = sorted(prompt_set)
+    known = {
+        id(image): found for image, found in zip(scenes.images, scenes.categories, strict=True)
+    }
+
+    def encode_images(images):
+        return np.array(
+            [[*(name in known[id(image)] for name in names), False] for image in images], float
+        )
+
+    def encode_texts(texts):
+        said = [
+            [any(prompt in text for prompt in prompt_set[name]["prompts"]) for name in names]
+            for text in texts
+        ]
+        return np.array([[*row, not any(row)] for row in said], float)
+
+    result = evaluate(scenes, encode_images, encode_texts)
+    assert result.mean("packaged") == pytest.approx(1.0)
+    assert result.mean("held_out_patterns") == pytest.approx(1.0)
+    assert "**mean**" in result.table()
+    assert set(result.as_json()["categories"]) == set(CATEGORIES)
