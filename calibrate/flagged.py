@@ -72,7 +72,8 @@ def near_flagged(
     CalibrationError
         If there is no such category, or it has no threshold.
     """
-    flags = decide(scored.column(category), _threshold(contract, category))
+    threshold = _threshold(contract, category)
+    flags = decide(scored.column(category), threshold)
     rows = np.unique(scored.rows[flags])
     if len(rows) == 0:
         return FlaggedSearch((), 0)
