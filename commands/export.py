@@ -62,7 +62,7 @@ def export_command(
     force: bool,
     as_json: bool,
 ) -> None:
-    r"""Make a model bundle (ONNX) from an open_clip model.
+    """Make a model bundle (ONNX) from an open_clip model.
 
     NAME is an architecture of open_clip, WEIGHTS one of its tags (or "random"); or NAME is a JSON
     file with an open_clip configuration. Both towers are compared with torch; where they differ
@@ -72,7 +72,7 @@ def export_command(
     Example:
       clipcal export ViT-B-32::openai -o vit-b-32
       clipcal export ViT-B-32::laion2b_s34b_b79k --weights open_clip_model.safetensors
-    """
+    """  # noqa: D301
     started = time.monotonic()
     _check_extra()
     # The exporters of torch print as they please; standard output is for the result.

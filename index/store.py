@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,35 +113,34 @@ class Corpus:
                 f"There is no corpus in {path}. Embed some images first: "
                 f"clipcal embed photos/ --corpus {path}"
             )
+        database = _connect(path)
         try:
-            database = _connect(path)
+            _configure(database)
             _check_version(path, database)
             (text,) = database.execute("SELECT value FROM meta WHERE key = 'model'").fetchone()
+            return cls(path, database, ModelIdentity.from_json(text))
         except (sqlite3.DatabaseError, TypeError) as error:
+            database.close()
             raise StoreError(
                 f"{path / DATABASE} is damaged ({error}). Restore it from a copy, or embed into a "
                 f"new corpus: clipcal embed SOURCE --corpus NEW"
             ) from error
-        return cls(path, database, ModelIdentity.from_json(text))
+        except StoreError:
+            database.close()
+            raise
 
     @classmethod
     def create(cls, path: Path, model: ModelIdentity) -> Corpus:
         """Make an empty corpus for `model`; the database appears whole or not at all."""
         try:
             path.mkdir(parents=True, exist_ok=True)
-            database = _connect(path)
+            with closing(_connect(path)) as database:
+                _lay_out(database, model)
         except (OSError, sqlite3.OperationalError) as error:
             raise StoreError(
                 f"A corpus cannot be made in {path}: {error}. Name a folder that can be written: "
                 f"--corpus FOLDER"
             ) from error
-        with _transaction(database):
-            if database.execute("PRAGMA user_version").fetchone()[0] == 0:
-                for statement in SCHEMA.split(";\n"):
-                    database.execute(statement)
-                database.execute("INSERT INTO meta VALUES ('model', ?)", (model.to_json(),))
-                database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        database.close()
         return cls.open(path)
 
     @classmethod
@@ -158,7 +157,10 @@ class Corpus:
         return corpus
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database; a corpus that nobody holds any more closes by itself."""
+        self._database.close()
+
+    def __del__(self) -> None:
         self._database.close()
 
     @contextmanager
@@ -310,11 +312,24 @@ class Corpus:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path / DATABASE, timeout=30, isolation_level=None)
+    return sqlite3.connect(path / DATABASE, timeout=30, isolation_level=None)
+
+
+def _configure(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")  # a commit outlives a loss of power
     database.execute("PRAGMA foreign_keys = ON")
-    return database
+
+
+def _lay_out(database: sqlite3.Connection, model: ModelIdentity) -> None:
+    """Make the tables, unless another process was faster."""
+    _configure(database)
+    with _transaction(database):
+        if database.execute("PRAGMA user_version").fetchone()[0] == 0:
+            for statement in SCHEMA.split(";\n"):
+                database.execute(statement)
+            database.execute("INSERT INTO meta VALUES ('model', ?)", (model.to_json(),))
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 @contextmanager
@@ -332,13 +347,11 @@ def _is_ready(path: Path) -> bool:
     """Whether the database was made completely; a run killed before that leaves an empty one."""
     if not Corpus.exists(path):
         return False
-    database = sqlite3.connect(path / DATABASE)
-    try:
-        return bool(database.execute("PRAGMA user_version").fetchone()[0])
-    except sqlite3.DatabaseError:
-        return True  # not empty but damaged: opening it tells what is wrong
-    finally:
-        database.close()
+    with closing(_connect(path)) as database:
+        try:
+            return bool(database.execute("PRAGMA user_version").fetchone()[0])
+        except sqlite3.DatabaseError:
+            return True  # not empty but damaged: opening it tells what is wrong
 
 
 def _check_version(path: Path, database: sqlite3.Connection) -> None:
