@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ Pixels = NDArray[np.uint8]  # (height, width, 3)
 
 READ_AHEAD = 64
 BOOKKEEPING_BATCH = 256
+NOT_FINITE = "the model gave no finite embedding"
+MAX_BYTES = 2**30  # several files are in memory at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ class _Batch:
 
     outcomes: list[Outcome] = field(default_factory=list)
     pixels: list[Pixels] = field(default_factory=list)
-    contents: list[str] = field(default_factory=list)
+    contents: list[str | None] = field(default_factory=list)
 
 
 def embed(
@@ -159,8 +161,7 @@ def embed(
     """
     started = time.perf_counter()
     with corpus.writing():
-        sources = [file.uri for file in discovery.files[:1]] + discovery.folders
-        number = corpus.start_run(json.dumps(sources))
+        number = corpus.start_run(json.dumps(discovery.sources))
         run = _Run(corpus, discovery, open_encoder, preprocessing, options, on_progress)
         run.record_unreadable()
         run.embed_all()
@@ -190,7 +191,7 @@ class _Run:
         self._open_encoder = open_encoder
         self._encoder: ImageEncoder | None = None
         self._on_progress = on_progress
-        self._known = {item.uri: item for item in corpus.items()}
+        self._known = {} if options.check_content else corpus.known_files()
         self._rows = corpus.rows_by_content()
         self._next_row = corpus.rows
         self._batch = _Batch()
@@ -211,13 +212,7 @@ class _Run:
         self._flush()
 
     def _is_unchanged(self, file: SourceFile) -> bool:
-        known = self._known.get(file.uri)
-        return (
-            known is not None
-            and known.state == "embedded"
-            and not self.options.check_content
-            and (known.size, known.stamp) == (file.size, file.stamp)
-        )
+        return self._known.get(file.uri) == (file.size, file.stamp)
 
     def _read_ahead(
         self, files: Iterable[SourceFile]
@@ -240,6 +235,9 @@ class _Run:
 
     def _read(self, file: SourceFile) -> _Read | Unreadable:
         """Read, hash and, where the content is new, decode one file. Runs in a thread."""
+        if file.size > MAX_BYTES:
+            limit = f"over the limit of {MAX_BYTES / 2**30:.0f} GiB"
+            return Unreadable(file.uri, f"the file has {file.size / 2**30:.1f} GiB, {limit}")
         try:
             with open(file.path, "rb") as stream:
                 status = os.fstat(stream.fileno())
@@ -279,11 +277,14 @@ class _Run:
     def _link(self, file: SourceFile, read: _Read) -> None:
         """Point the item at its embedding: one there is, or the next row to be made."""
         row = self._rows.get(read.sha256)  # asked again: a twin may have come just before
-        if row is None and read.pixels is not None:
+        if row is None and read.pixels is None:  # its twin was given up since it was read
+            self._fail(Unreadable(file.uri, NOT_FINITE))
+            return
+        if row is None:
             row = self._next_row
             self._next_row += 1
             self._rows[read.sha256] = row
-            self._batch.pixels.append(read.pixels)
+            self._batch.pixels.append(cast(Pixels, read.pixels))
             self._batch.contents.append(read.sha256)
         else:
             self.skipped += 1
@@ -298,9 +299,27 @@ class _Run:
         if not batch.outcomes:
             return
         vectors = self._infer(batch.pixels)
-        self.corpus.commit(batch.outcomes, vectors, batch.contents)
         self.embedded += len(vectors)
+        bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if len(bad):
+            self._give_up(batch, vectors, bad.tolist())
+        self.corpus.commit(batch.outcomes, vectors, batch.contents)
         self._tell()
+
+    def _give_up(self, batch: _Batch, vectors: Embeddings, bad: list[int]) -> None:
+        """Turn images without a finite embedding into failures; their rows stay, unused."""
+        first = self._next_row - len(vectors)
+        for at in bad:
+            vectors[at] = 0
+            del self._rows[batch.contents[at] or ""]
+            batch.contents[at] = None
+        rows = {first + at for at in bad}
+        lost = [i for i, outcome in enumerate(batch.outcomes) if outcome.row in rows]
+        for i in lost:
+            batch.outcomes[i] = Outcome(batch.outcomes[i].uri, reason=NOT_FINITE)
+        self.embedded -= len(bad)
+        self.skipped -= len(lost) - len(bad)
+        self.failed += len(lost)
 
     def _infer(self, pixels: list[Pixels]) -> Embeddings:
         if not pixels:

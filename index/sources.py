@@ -85,6 +85,8 @@ class Discovery:
 
     Attributes
     ----------
+    sources : list of str
+        The sources as they were named.
     files : list of SourceFile
         Image files, without repeats, in a fixed order.
     unreadable : list of Unreadable
@@ -97,6 +99,7 @@ class Discovery:
         URIs of sources that were named but do not exist.
     """
 
+    sources: list[str] = field(default_factory=list)
     files: list[SourceFile] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
@@ -126,7 +129,7 @@ def discover(sources: Sequence[str], *, allow_missing: bool = False) -> Discover
     SourceError
         If a source does not exist or a glob matches nothing.
     """
-    found = Discovery()
+    found = Discovery(sources=[uri_of(source) for source in sources])
     seen: set[str] = set()
     for source in sources:
         for path in _expand(source, found, allow_missing=allow_missing):

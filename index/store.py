@@ -200,6 +200,11 @@ class Corpus:
         query = f"SELECT id, uri, sha256, size, stamp, state, reason, row FROM items{where}"
         return [Item(*row) for row in self._database.execute(f"{query} ORDER BY id", values)]
 
+    def known_files(self) -> dict[str, tuple[int | None, str | None]]:
+        """Size and stamp of every embedded file when it was last read, by its URI."""
+        query = "SELECT uri, size, stamp FROM items WHERE state = 'embedded'"
+        return {uri: (size, stamp) for uri, size, stamp in self._database.execute(query)}
+
     def rows_by_content(self) -> dict[str, int]:
         """The row of every content that was ever embedded, by its SHA-256."""
         return dict(

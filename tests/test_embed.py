@@ -257,3 +257,37 @@ def test_embeddings_are_stored_as_the_model_gave_them(
         pixels = load_pixels(Path(item.uri).read_bytes(), PREPROCESSING)
         expected = encoder.encode(pixels[None])[0].astype(np.float16)
         np.testing.assert_array_equal(corpus.shards.take(np.array([item.row]))[0], expected)
+
+
+def test_an_image_without_a_finite_embedding_fails_and_its_twins_with_it(
+    run_embed: Run,
+    pictures: Draw,
+    encoder: TinyEncoder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    photos = pictures(6)
+    shutil.copy(photos / "00_0001.png", photos / "00_0001_twin.png")
+    whole = encoder.encode
+
+    def overflow(pixels: np.ndarray) -> np.ndarray:
+        vectors = whole(pixels)
+        if len(pixels) == 4:  # the first batch
+            vectors[1] = np.nan
+        return vectors
+
+    monkeypatch.setattr(encoder, "encode", overflow)
+    assert counts(run_embed(photos)) == (5, 0, 2)
+    corpus = Corpus.open(tmp_path / "corpus")
+    assert {i.reason for i in corpus.items("failed")} == {"the model gave no finite embedding"}
+    assert np.isfinite(corpus.shards.take(corpus.live_rows())).all()
+    monkeypatch.undo()
+    assert counts(run_embed(photos)) == (1, 6, 0)
+
+
+def test_a_file_too_large_to_hold_in_memory_fails(
+    run_embed: Run, pictures: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = pictures(2)
+    monkeypatch.setattr("clipcal.index.embed.MAX_BYTES", 10)
+    assert counts(run_embed(photos)) == (0, 0, 2)
