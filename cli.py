@@ -82,7 +82,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="clipcal")
 def app() -> None:
-    r"""Embed images with CLIP, and fit thresholds to human labels that can be defended.
+    """Embed images with CLIP, and fit thresholds to human labels that can be defended.
 
     \b
     A normal day:

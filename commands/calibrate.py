@@ -82,7 +82,7 @@ def calibrate_command(
     device: str,
     as_json: bool,
 ) -> None:
-    r"""Fit a threshold per category, and per level, to human labels.
+    """Fit a threshold per category, and per level, to human labels.
 
     Images in the label file are found by path, name, stem or SHA-256. Where there are too few
     positives for the guarantee, the table says how many more it takes.

@@ -24,7 +24,7 @@ def classify_command(
     device: str,
     as_json: bool,
 ) -> None:
-    r"""Compare images with a few sentences, without a corpus.
+    """Compare images with a few sentences, without a corpus.
 
     Shown are cosines, and the model's softmax over the sentences given: a share that depends on
     which sentences those are, not a probability. To decide by: clipcal calibrate

@@ -32,7 +32,7 @@ from clipcal.commands.progress import progress
 def demo_command(
     context: click.Context, folder: Path, scenes: int, seed: int, as_json: bool
 ) -> None:
-    r"""Do the main job from nothing, offline: pictures in, calibrated decisions out.
+    """Do the main job from nothing, offline: pictures in, calibrated decisions out.
 
     Draws scenes, simulates three raters who label most of them, and then runs the commands of
     a normal day, each of which it shows. Run twice, it embeds nothing again.

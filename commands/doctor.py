@@ -14,7 +14,7 @@ from clipcal.commands.common import json_option, print_json, print_table
 @click.option("--require-gpu", is_flag=True, help="Fail where the model cannot run on a GPU.")
 @json_option
 def doctor_command(model: str | None, require_gpu: bool, as_json: bool) -> None:
-    r"""Say what runs on this machine: packages, GPU, and the speed of a model.
+    """Say what runs on this machine: packages, GPU, and the speed of a model.
 
     \b
     Example:

@@ -48,7 +48,7 @@ def embed_command(
     check_content: bool,
     as_json: bool,
 ) -> None:
-    r"""Embed every image in SOURCE... that is new or changed.
+    """Embed every image in SOURCE... that is new or changed.
 
     A SOURCE is a folder, an image, a glob in quotes, or a .txt file with a path a line. What is
     embedded already, wherever it lies, is not embedded again; an interrupted run goes on where

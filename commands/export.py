@@ -72,7 +72,7 @@ def export_command(
     Example:
       clipcal export ViT-B-32::openai -o vit-b-32
       clipcal export ViT-B-32::laion2b_s34b_b79k --weights open_clip_model.safetensors
-    """  # noqa: D301
+    """
     started = time.monotonic()
     _check_extra()
     # The exporters of torch print as they please; standard output is for the result.

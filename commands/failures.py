@@ -13,7 +13,7 @@ from clipcal.commands.common import corpus_option, json_option, print_json, prin
 @corpus_option
 @json_option
 def failures_command(corpus_path: Path, as_json: bool) -> None:
-    r"""List the images that could not be embedded, and why.
+    """List the images that could not be embedded, and why.
 
     They are tried again on every run of: clipcal embed
 

@@ -22,7 +22,7 @@ from clipcal.commands.common import corpus_option, json_option, print_json
 @corpus_option
 @json_option
 def index_command(kind: str, rebuild: bool, corpus_path: Path, as_json: bool) -> None:
-    r"""Build the index of nearest neighbours, or bring it up to the corpus.
+    """Build the index of nearest neighbours, or bring it up to the corpus.
 
     What is new is added; the index is only built anew when it cannot be extended.
 

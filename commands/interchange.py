@@ -23,7 +23,7 @@ from clipcal.commands.common import corpus_option, json_option, print_json
 def import_vectors_command(
     folder: Path, model_id: str | None, model: str | None, corpus_path: Path, as_json: bool
 ) -> None:
-    r"""Take vectors made elsewhere into the corpus.
+    """Take vectors made elsewhere into the corpus.
 
     FOLDER is in clip-retrieval's layout: img_emb/img_emb_*.npy and metadata/metadata_*.parquet.
 
@@ -56,7 +56,7 @@ def import_vectors_command(
 @corpus_option
 @json_option
 def export_vectors_command(folder: Path, corpus_path: Path, as_json: bool) -> None:
-    r"""Write the embeddings in clip-retrieval's layout.
+    """Write the embeddings in clip-retrieval's layout.
 
     \b
     Example:

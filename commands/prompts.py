@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group("prompts")
 def prompts_command() -> None:
-    r"""List, show and encode prompt sets.
+    """List, show and encode prompt sets.
 
     A SET is the name of a packaged one or a file: TOML, YAML or JSON.
 
@@ -30,7 +30,7 @@ def prompts_command() -> None:
 @prompts_command.command("list")
 @json_option
 def list_command(as_json: bool) -> None:
-    r"""List the prompt sets that come with clipcal.
+    """List the prompt sets that come with clipcal.
 
     \b
     Example:
@@ -54,7 +54,7 @@ def list_command(as_json: bool) -> None:
 @click.option("--toml", "as_toml", is_flag=True, help="Print the set as TOML, to start one's own.")
 @json_option
 def show_command(name: str, as_toml: bool, as_json: bool) -> None:
-    r"""Show every sentence of a prompt set, and check it.
+    """Show every sentence of a prompt set, and check it.
 
     \b
     Example:
@@ -92,7 +92,7 @@ def show_command(name: str, as_toml: bool, as_json: bool) -> None:
 @device_option
 @json_option
 def encode_command(name: str, output: Path, model: str | None, device: str, as_json: bool) -> None:
-    r"""Turn the sentences of a prompt set into text vectors, kept in a file.
+    """Turn the sentences of a prompt set into text vectors, kept in a file.
 
     With the file, scores need no text encoder: clipcal calibrate --prompt-vectors VECTORS.npz
 

@@ -49,7 +49,7 @@ def report_command(
     device: str,
     as_json: bool,
 ) -> None:
-    r"""Write one page about a calibration: what it promises, and the pictures that show it.
+    """Write one page about a calibration: what it promises, and the pictures that show it.
 
     The page is a single file that needs no network. It holds small copies of some of the
     corpus's images; an image whose file is gone or has changed is shown by its name.

@@ -48,7 +48,7 @@ def rescore_command(
     device: str,
     as_json: bool,
 ) -> None:
-    r"""Apply a calibration to every image of the corpus.
+    """Apply a calibration to every image of the corpus.
 
     The CSV has the image and, per category, its score, the threshold, and the decision: 1 or 0,
     or the level. A calibration made with another model or prompt set is refused.

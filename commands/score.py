@@ -37,7 +37,7 @@ def score_command(
     device: str,
     as_json: bool,
 ) -> None:
-    r"""Write every image's score in every category.
+    """Write every image's score in every category.
 
     A score is not a probability. To decide by it: clipcal calibrate
 

@@ -59,7 +59,7 @@ def search_command(
     device: str,
     as_json: bool,
 ) -> None:
-    r"""Find the images nearest to an image, a sentence, or what a calibration flagged.
+    """Find the images nearest to an image, a sentence, or what a calibration flagged.
 
     With --flagged, images that are flagged themselves are left out: what is found is what the
     threshold may have missed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -41,6 +42,25 @@ def test_the_overview_names_every_command() -> None:
     assert all(
         name in output and entry.summary.split()[0] in output for name, entry in COMMANDS.items()
     )
+
+
+def test_the_reference_is_what_the_commands_say() -> None:
+    spec = importlib.util.spec_from_file_location("make", ROOT / "docs" / "make_cli_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    make = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make)
+    assert make.TARGET.read_text(encoding="utf-8") == make.reference(), (
+        "run: python docs/make_cli_reference.py"
+    )
+
+
+def test_the_installed_script_does_what_the_file_does() -> None:
+    script = Path(sys.executable).with_name("clipcal")
+    if not script.is_file():
+        pytest.skip("clipcal is not installed in this environment")
+    done = subprocess.run([str(script), "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == run("--version").stdout
 
 
 @pytest.mark.parametrize(
