@@ -8,9 +8,11 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import torch
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
@@ -49,7 +51,19 @@ def export_graph(tower: nn.Module, example: Tensor, input_name: str, file: Path)
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
         assert program is not None  # it is None only for the TorchScript exporter
+        _strip_remarks(program.model)
         program.save(str(file), external_data=size > _SINGLE_FILE_LIMIT)
+
+
+def _strip_remarks(model: ir.Model) -> None:
+    """Drop the exporter's notes on every node: source lines and paths of this machine."""
+    nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
+    values = [value for node in nodes for value in node.outputs]
+    values += [*model.graph.inputs, *model.graph.initializers.values()]
+    noted: list[Any] = [model, model.graph, *nodes, *values]
+    for each in noted:
+        each.metadata_props.clear()
+        each.doc_string = None
 
 
 def compact_weights(file: Path) -> tuple[int, int]:

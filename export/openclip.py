@@ -209,7 +209,8 @@ def _read_config(file: Path) -> dict[str, Any]:
             f"{file} cannot be read as an open_clip configuration ({error}). Give a JSON file "
             "with embed_dim, vision_cfg and text_cfg."
         ) from error
-    missing = _CONFIG_KEYS - set(content.get("model_cfg", content))
+    model = content.get("model_cfg", content) if isinstance(content, dict) else {}
+    missing = _CONFIG_KEYS - set(model)
     if missing:
         raise BundleError(
             f"{file} is no open_clip configuration: it lacks {', '.join(sorted(missing))}."
