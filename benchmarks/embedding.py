@@ -18,7 +18,7 @@ import open_clip
 import torch
 from PIL import Image
 
-from clipcal.export.pipeline import export_bundle
+from clipcal.export.bundle_writer import export_bundle
 from clipcal.index.embed import EmbedOptions, embed
 from clipcal.index.sources import discover
 from clipcal.index.store import Corpus

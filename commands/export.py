@@ -41,6 +41,7 @@ _file = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--compact", is_flag=True, help="Store weights as float16 where nothing is lost.")
 @click.option("--seed", default=0, show_default=True, help="Of the weights of NAME::random.")
+@click.option("--licence", help="Licence of the weights, for the manifest, where it is not known.")
 @click.option(
     "--verify",
     "images",
@@ -58,6 +59,7 @@ def export_command(
     precision: str,
     compact: bool,
     seed: int,
+    licence: str | None,
     images: tuple[Path, ...],
     force: bool,
     as_json: bool,
@@ -87,6 +89,7 @@ def export_command(
             precision=cast(Literal["fp32", "fp16"], precision),
             compact=compact,
             seed=seed,
+            licence=licence,
             images=_pictures(images),
             overwrite=force,
             progress=say,

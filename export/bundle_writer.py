@@ -33,6 +33,7 @@ from clipcal.models.bundle import (
 from clipcal.models.registry import bundle_home
 
 Precision = Literal["fp32", "fp16"]
+GRAPH_SUFFIXES = (".onnx", ".data")
 _TOOLS = ("torch", "open_clip_torch", "timm", "onnx", "onnxscript", "tokenizers")
 
 
@@ -63,6 +64,7 @@ def export_bundle(
     precision: Precision = "fp32",
     compact: bool = False,
     seed: int = 0,
+    licence: str | None = None,
     images: Sequence[Path] = (),
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
@@ -88,6 +90,8 @@ def export_bundle(
         :func:`clipcal.export.graph.compact_weights`).
     seed : int
         Seed of random weights.
+    licence : str, optional
+        Licence of the weights, where it is not known from their publisher.
     images : sequence of pathlib.Path
         Pictures to measure parity on; some are drawn if there are none.
     overwrite : bool
@@ -123,7 +127,7 @@ def export_bundle(
         found = parity.measure(
             loaded, ids, folder / VISUAL, folder / TEXTUAL, precision=precision, images=images
         )
-        _write_manifest(loaded, folder, precision, found)
+        _write_manifest(loaded, folder, precision, found, licence or loaded.licence)
     return Bundle.load(out)
 
 
@@ -156,7 +160,9 @@ def _example_tokens(loaded: LoadedModel) -> Tensor:
     return torch.zeros((2, loaded.context_length), dtype=torch.long)
 
 
-def _write_manifest(loaded: LoadedModel, folder: Path, precision: Precision, found: Parity) -> None:
+def _write_manifest(
+    loaded: LoadedModel, folder: Path, precision: Precision, found: Parity, licence: str | None
+) -> None:
     manifest = Manifest(
         name=str(loaded.name),
         dim=_dim(loaded),
@@ -168,7 +174,7 @@ def _write_manifest(loaded: LoadedModel, folder: Path, precision: Precision, fou
         opset=OPSET,
         architecture=loaded.architecture,
         weights_sha256=loaded.weights_sha256,
-        licence=loaded.licence,
+        licence=licence,
         parity=found,
         tools={"clipcal": clipcal.__version__, **{tool: version(tool) for tool in _TOOLS}},
         files={file.name: sha256_file(file) for file in sorted(folder.iterdir())},
@@ -212,6 +218,15 @@ def _new_folder(out: Path) -> Iterator[Path]:
 def _put_in_place(folder: Path, out: Path) -> None:
     old = folder.with_suffix(".old")
     if out.exists():
+        _carry_over(out, folder)
         out.rename(old)
     folder.rename(out)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _carry_over(out: Path, folder: Path) -> None:
+    """Keep what people laid beside the bundle that is replaced, such as the model's card."""
+    for file in out.iterdir():
+        stale = file.suffix in GRAPH_SUFFIXES or (folder / file.name).exists()
+        if file.is_file() and not stale:
+            shutil.copy2(file, folder / file.name)

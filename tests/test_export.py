@@ -319,8 +319,12 @@ def test_a_bundle_is_only_replaced_on_request(
     first = export_bundle(f"{config}::random", out)
     with pytest.raises(BundleError, match="--force"):
         export_bundle(f"{config}::random", out)
-    again = export_bundle(f"{config}::random", out, overwrite=True)
+    (out / "README.md").write_text("the model's card")
+    again = export_bundle(f"{config}::random", out, overwrite=True, licence="MIT")
     assert again.fingerprint == first.fingerprint
+    assert again.manifest.licence == "MIT"
+    assert (out / "README.md").read_text() == "the model's card"
+    again.verify()
     assert [each.name for each in out.parent.iterdir()] == ["out"]
 
 
