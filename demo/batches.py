@@ -17,9 +17,13 @@ from clipcal.demo.captions import (
     random_caption,
     vocabulary,
 )
-from clipcal.demo.rendering import Pixels, RenderedScenes
+from clipcal.demo.rendering import RenderedScene
+from clipcal.demo.scenes import OBJECTS
 
 FILLER_WORDS = 0.35  # share of captions that get filler words
+
+SHIFT = 1 / 12  # how far a picture is moved at most, as a fraction of its side
+CELLS = {name: number + 1 for number, name in enumerate(OBJECTS)}  # 0 means background
 
 Floats = NDArray[np.float32]
 Tokens = NDArray[np.int64]  # (captions, length), padded with 0
@@ -112,20 +116,24 @@ class Batch:
 
     Attributes
     ----------
-    pixels
-        The pictures.
+    scenes
+        The scenes, with their pictures.
     tokens
         The captions; the first half or more are drawn for the batch's own scenes.
     known
         Facts of the scenes, (scenes, facts), 0 or 1.
     sought
         Facts that the captions' mentions look for, (2, captions, facts), 0 or 1.
+    moves
+        How to move each picture: right and down as fractions of `SHIFT`, and -1 to mirror it,
+        (scenes, 3).
     """
 
-    pixels: Pixels
+    scenes: Sequence[RenderedScene]
     tokens: Tokens
     known: Floats
     sought: Floats
+    moves: Floats
 
 
 def _pad(rows: Sequence[Sequence[int]], limit: int) -> Tokens:
@@ -138,27 +146,56 @@ def _pad(rows: Sequence[Sequence[int]], limit: int) -> Tokens:
     return padded
 
 
-def epochs(scenes: RenderedScenes, rng: Generator) -> Iterator[tuple[Pixels, frozenset[str]]]:
-    """Yield pictures and their facts without end, every scene once in an epoch."""
+def epochs(scenes: Sequence[RenderedScene], rng: Generator) -> Iterator[RenderedScene]:
+    """Yield scenes without end, every scene once in an epoch."""
     while True:
-        for row in rng.permutation(len(scenes.pixels)):
-            yield scenes.pixels[row], scenes.facts[row]
+        for row in rng.permutation(len(scenes)):
+            yield scenes[row]
+
+
+def cell_labels(scenes: Sequence[RenderedScene], moves: Floats, cells: int) -> NDArray[np.int64]:
+    """Name the object in each cell of a grid laid over the moved pictures.
+
+    Parameters
+    ----------
+    scenes, moves
+        The scenes and how their pictures are moved, as in `Batch`.
+    cells
+        Number of rows and columns of the grid.
+
+    Returns
+    -------
+    array (scenes, cells, cells)
+        Numbers from `CELLS`, 0 where no object covers the cell's centre.
+    """
+    labels = np.zeros((len(scenes), cells, cells), dtype=np.int64)
+    centres = (np.arange(cells) + 0.5) / cells
+    for grid, scene, (right, down, side) in zip(labels, scenes, moves, strict=True):
+        nearest = np.full((cells, cells), 1.0)
+        for name, x, y, radius in scene.places:
+            moved = 0.5 + (x + right * SHIFT - 0.5) * side
+            across, along = centres - moved, centres - (y + down * SHIFT)
+            distance = np.hypot(across[None, :], along[:, None]) / (0.75 * radius)
+            # An object that covers no centre still owns the cell that it lies in.
+            distance.flat[distance.argmin()] *= 0.5
+            grid[distance < nearest] = CELLS[name]
+            nearest = np.minimum(nearest, distance)
+    return labels
 
 
 def make_batch(
-    drawn: Sequence[tuple[Pixels, frozenset[str]]],
-    facts: Facts,
-    vocab: Vocabulary,
-    rng: Generator,
-    context: int,
+    scenes: Sequence[RenderedScene], facts: Facts, vocab: Vocabulary, rng: Generator, context: int
 ) -> Batch:
     """Caption scenes: once each, and half as many captions without regard to them."""
-    known = [of_scene for _, of_scene in drawn]
+    known = [scene.facts for scene in scenes]
     captions = [draw_caption(rng, of_scene) for of_scene in known]
-    captions += [random_caption(rng) for _ in range(len(drawn) // 2)]
+    captions += [random_caption(rng) for _ in range(len(scenes) // 2)]
+    moves = rng.uniform(-1, 1, (len(scenes), 3)).astype(np.float32)
+    moves[:, 2] = np.sign(moves[:, 2])
     return Batch(
-        np.stack([picture for picture, _ in drawn]),
+        scenes,
         _pad([vocab.caption(rng, caption) for caption in captions], context),
         facts.known(known),
         facts.mentions(captions),
+        moves,
     )

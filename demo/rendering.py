@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -18,7 +19,8 @@ from PIL import Image
 from clipcal.demo.captions import facts
 from clipcal.demo.scenes import OBJECTS, draw_scene
 
-Pixels = NDArray[np.uint8]  # (n, side, side, 3), RGB
+Pixels = NDArray[np.uint8]  # (side, side, 3) or (n, side, side, 3), RGB
+Stated = dict[str, Any]  # what is known of a scene, as JSON
 
 # Shapes that pictures come in, as multiples of the shorter side; the demo's own is 4:3.
 _SHAPES = ((4 / 3, 1.0), (4 / 3, 1.0), (4 / 3, 1.0), (1.0, 1.0), (1.5, 1.0), (1.0, 4 / 3))
@@ -27,11 +29,22 @@ _CATEGORY_RATE = 0.17  # above the demo's own, so that sensitive objects are not
 
 
 @dataclass(frozen=True, slots=True)
-class RenderedScenes:
-    """Pictures of scenes and the facts that captions of them may state."""
+class RenderedScene:
+    """A scene at the model's resolution.
+
+    Attributes
+    ----------
+    pixels
+        The picture, (side, side, 3).
+    facts
+        What captions of it may state.
+    places
+        Name, centre (x, y) and radius of each object, as fractions of the side.
+    """
 
     pixels: Pixels
-    facts: tuple[frozenset[str], ...]
+    facts: frozenset[str]
+    places: tuple[tuple[str, float, float, float], ...]
 
 
 def fit_square(image: Image.Image, side: int) -> Image.Image:
@@ -50,7 +63,7 @@ def _through_jpeg(image: Image.Image, rng: Generator) -> Image.Image:
     return Image.open(buffer).convert("RGB")
 
 
-def _render_one(index: int, *, seed: int, side: int, single: bool) -> tuple[Pixels, list[str]]:
+def _render_one(index: int, *, seed: int, side: int, single: bool) -> tuple[Pixels, Stated]:
     rng = np.random.default_rng([seed, index])
     short = side * rng.uniform(1.3, 2.0)
     wide, high = _SHAPES[int(rng.integers(len(_SHAPES)))]
@@ -58,12 +71,17 @@ def _render_one(index: int, *, seed: int, side: int, single: bool) -> tuple[Pixe
     size = (round(short * wide), round(short * high))
     scene = draw_scene(rng, size=size, kinds=kinds, category_rate=_CATEGORY_RATE)
     square = fit_square(_through_jpeg(scene.image, rng), side)
-    return np.asarray(square), sorted(facts(scene))
+    shorter = min(size)
+    places = [
+        (name, 0.5 + (x - size[0] / 2) / shorter, 0.5 + (y - size[1] / 2) / shorter, r / shorter)
+        for name, (x, y, r) in zip(scene.objects, scene.places, strict=True)
+    ]
+    return np.asarray(square), {"facts": sorted(facts(scene)), "places": places}
 
 
 def render_scenes(
     n: int, *, seed: int, side: int, folder: Path, workers: int, single: bool = False
-) -> RenderedScenes:
+) -> tuple[RenderedScene, ...]:
     """Render `n` scenes, or load them if `folder` has them from an earlier run.
 
     Parameters
@@ -87,7 +105,12 @@ def render_scenes(
         render = partial(_render_one, seed=seed, side=side, single=single)
         _render_to(pixel_file, fact_file, n, side=side, render=render, workers=workers)
     stated = json.loads(fact_file.read_text(encoding="utf-8"))
-    return RenderedScenes(np.load(pixel_file), tuple(frozenset(one) for one in stated))
+    return tuple(
+        RenderedScene(
+            picture, frozenset(one["facts"]), tuple((n, x, y, r) for n, x, y, r in one["places"])
+        )
+        for picture, one in zip(np.load(pixel_file), stated, strict=True)
+    )
 
 
 def _render_to(
@@ -96,13 +119,13 @@ def _render_to(
     n: int,
     *,
     side: int,
-    render: Callable[[int], tuple[Pixels, list[str]]],
+    render: Callable[[int], tuple[Pixels, Stated]],
     workers: int,
 ) -> None:
     pixels = np.lib.format.open_memmap(
         pixel_file, mode="w+", dtype=np.uint8, shape=(n, side, side, 3)
     )
-    stated: list[list[str]] = []
+    stated: list[Stated] = []
     with ProcessPoolExecutor(workers) as pool:
         for row, (picture, known) in enumerate(pool.map(render, range(n), chunksize=64)):
             pixels[row] = picture

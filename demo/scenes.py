@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
@@ -21,8 +21,8 @@ from clipcal.demo.objects import CATEGORIES, OBJECTS, ObjectKind
 __all__ = ["CATEGORIES", "OBJECTS", "ObjectKind", "Scene", "draw_scene"]
 
 SUPERSAMPLING = 2
-_COUNTS = (0.3, 0.35, 0.25, 0.1)  # how often a scene aims at 1, 2, 3, 4 objects
-_SHRINK = (1.0, 0.88, 0.76, 0.68)  # objects get smaller where there are more of them
+_COUNTS = (0.4, 0.38, 0.17, 0.05)  # how often a scene aims at 1, 2, 3, 4 objects
+_SHRINK = (1.2, 1.02, 0.88, 0.78)  # factor on an object's extent among 1, 2, 3, 4 objects
 _EVERYDAY = tuple(kind for kind in OBJECTS.values() if not kind.categories)
 
 
@@ -40,6 +40,8 @@ class Scene:
         Colour name of each object, "" where no colour is said.
     background
         Name of the background.
+    places
+        Centre (x, y) and radius of each object, in pixels.
     categories
         The demo's categories that at least one object belongs to.
     """
@@ -48,7 +50,8 @@ class Scene:
     objects: tuple[str, ...]
     colours: tuple[str, ...]
     background: str
-    categories: frozenset[str] = field(default_factory=frozenset)
+    places: tuple[tuple[float, float, float], ...]
+    categories: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ def draw_scene(
     background = tuple(BACKGROUNDS)[int(rng.integers(len(BACKGROUNDS)))]
     canvas = BACKGROUNDS[background](rng, full)
     draw = ImageDraw.Draw(canvas, "RGBA")
-    _clutter(draw, rng, full, int(rng.integers(0, 5)))
+    _clutter(draw, rng, full, int(rng.integers(0, 4)))
     places = _arrange(rng, wanted, full)
     colours = tuple(_draw_object(draw, rng, place) for place in places)
     _occlude(draw, rng, places)
@@ -102,6 +105,14 @@ def draw_scene(
         objects=tuple(place.kind.name for place in places),
         colours=colours,
         background=background,
+        places=tuple(
+            (
+                place.centre[0] / SUPERSAMPLING,
+                place.centre[1] / SUPERSAMPLING,
+                place.radius / SUPERSAMPLING,
+            )
+            for place in places
+        ),
         categories=frozenset().union(*(place.kind.categories for place in places)),
     )
 
@@ -172,7 +183,7 @@ def _clutter(draw: ImageDraw.ImageDraw, rng: Generator, size: tuple[int, int], c
 def _occlude(draw: ImageDraw.ImageDraw, rng: Generator, places: Sequence[_Place]) -> None:
     """Sometimes cover the rim of an object with a leaf or a strip."""
     for place in places:
-        if rng.random() > 0.15:
+        if rng.random() > 0.1:
             continue
         (cx, cy), r = place.centre, place.radius
         angle = rng.uniform(0, math.tau)

@@ -9,8 +9,9 @@ The loss is the sigmoid one of SigLIP (Zhai et al. 2023, "Sigmoid Loss for Langu
 Pre-Training", https://arxiv.org/abs/2303.15343), with one change: a caption is a positive of
 *every* image in the batch of which it is true, which the scenes' facts tell. Positives and
 negatives weigh the same. A softmax loss against the negatives of the same caption or image is
-added, because it attends to the hard ones. A linear head that names the facts straight from the
-image embedding speeds up the start and is thrown away.
+added, because it attends to the hard ones. Two heads speed up learning and are thrown away: one
+names the facts from the image embedding, one names the object in each cell of the picture from an
+inner layer, since the scenes tell where their objects are.
 
 Words that no caption used share one embedding, which is trained as a filler at random places of
 the captions, so that an unknown word in a prompt changes little.
@@ -39,13 +40,24 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as tnf
 
-from clipcal.demo.batches import Batch, Facts, Vocabulary, epochs, make_batch
+from clipcal.demo.batches import (
+    CELLS,
+    SHIFT,
+    Batch,
+    Facts,
+    Vocabulary,
+    cell_labels,
+    epochs,
+    make_batch,
+)
 from clipcal.demo.evaluation import Evaluation, draw_held_out, evaluate
 from clipcal.demo.rendering import render_scenes
 
 CONFIG = Path(__file__).with_name("builtin.json")
 MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
-HEAD = (0.3, 0.03)  # weight of the head's loss at the start and from the middle on
+HEADS = (1.0, 0.2)  # weight of the heads' losses at the start and the end
+FACTS = 0.3  # weight of the facts' head against the cells'
+BACKGROUND = 0.2  # weight of a cell without object
 RANKING = 0.15  # weight of the softmax losses
 
 State = dict[str, Tensor]
@@ -55,11 +67,11 @@ State = dict[str, Tensor]
 class Plan:
     """How long and on what to train."""
 
-    scenes: int = 60_000
-    small_steps: int = 3200
-    full_steps: int = 400
+    scenes: int = 24_000
+    small_steps: int = 2200
+    full_steps: int = 350
     single_scenes: int = 12_000
-    single_steps: int = 1200
+    single_steps: int = 1000
     batch: int = 64
     small_side: int = 64
     rate: float = 2e-3
@@ -87,22 +99,30 @@ def build_model(vocab: Vocabulary | None = None) -> open_clip.CLIP:
     return model
 
 
-def augment(pixels: Tensor, side: int, rng: Generator) -> Tensor:
-    """Return normalised pictures (n, 3, side, side): mirrored, shifted and relit at random."""
-    images = pixels.permute(0, 3, 1, 2).float() / 255
+def augment(batch: Batch, side: int, rng: Generator, device: torch.device) -> Tensor:
+    """Return normalised pictures (n, 3, side, side): moved as the batch says, relit at random."""
+    stacked = np.stack([scene.pixels for scene in batch.scenes])
+    images = torch.from_numpy(stacked).to(device).permute(0, 3, 1, 2).float() / 255
     if side != images.shape[-1]:
         images = tnf.interpolate(images, size=side, mode="bilinear", antialias=True)
-    reach = side // 12
+    reach = round(side * SHIFT)
     wide = tnf.pad(images, (reach,) * 4, mode="replicate")
     moved = []
-    for image in wide:
-        dx, dy = (int(v) for v in rng.integers(0, 2 * reach + 1, 2))
-        cut = image[:, dy : dy + side, dx : dx + side]
-        moved.append(cut.flip(2) if rng.random() < 0.5 else cut)
+    for image, (right, down, mirror) in zip(wide, batch.moves, strict=True):
+        left, top = round(reach * (1 - right)), round(reach * (1 - down))
+        cut = image[:, top : top + side, left : left + side]
+        moved.append(cut.flip(2) if mirror < 0 else cut)
     light = torch.from_numpy(rng.uniform(0.8, 1.2, (len(moved), 3, 1, 1)).astype(np.float32))
     mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
-    result = (torch.stack(moved) * light.to(images.device)).clamp(0, 1)
-    return (result - mean.to(images.device)) / std.to(images.device)
+    result = (torch.stack(moved) * light.to(device)).clamp(0, 1)
+    return (result - mean.to(device)) / std.to(device)
+
+
+def see(visual: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Run the image tower; return its third stage's map and the embeddings."""
+    x = visual.layer2(visual.layer1(visual.stem(pixels)))
+    stage = visual.layer3(x)
+    return stage, visual.attnpool(visual.layer4(stage))
 
 
 def _balanced(logits: Tensor, targets: Tensor) -> Tensor:
@@ -130,27 +150,40 @@ def encode_captions(model: open_clip.CLIP, tokens: Tensor) -> Tensor:
 
 
 class Objective(nn.Module):
-    """The caption loss and, beside it, the linear head that names facts."""
+    """The caption losses, and the two heads that exist in training only."""
 
-    def __init__(self, model: open_clip.CLIP, facts: int, dim: int) -> None:
+    def __init__(self, model: open_clip.CLIP, facts: int) -> None:
         super().__init__()
         self.model = model
         self.bias = nn.Parameter(torch.tensor(-3.0))
-        self.head = nn.Linear(dim, facts)
+        self.facts = nn.Linear(model.text_projection.shape[1], facts)
+        self.cells = nn.Conv2d(model.visual.layer3[-1].conv3.out_channels, len(CELLS) + 1, 1)
+        weights = torch.ones(len(CELLS) + 1)
+        weights[0] = BACKGROUND
+        self.register_buffer("cell_weights", weights)
+
+    cell_weights: Tensor
 
     def forward(
-        self, pixels: Tensor, tokens: Tensor, known: Tensor, sought: Tensor, head_weight: float
+        self,
+        pixels: Tensor,
+        tokens: Tensor,
+        known: Tensor,
+        sought: Tensor,
+        labels: Tensor,
+        weight: float,
     ) -> Tensor:
-        """Return the loss of a batch."""
-        images = self.model.encode_image(pixels)
+        """Return the loss of a batch; `weight` is that of the heads."""
+        stage, images = see(self.model.visual, pixels)
         texts = tnf.normalize(encode_captions(self.model, tokens), dim=-1)
         scale = self.model.logit_scale.exp()
         logits = scale * tnf.normalize(images, dim=-1) @ texts.T + self.bias
         # A caption with one mention has it twice, so that every caption has two to be true.
         targets = ((known @ sought[0].T > 0) & (known @ sought[1].T > 0)).float()
         ranked = _ranking(logits, targets) + _ranking(logits.T, targets.T)
-        named = _ranking(self.head(images), known)
-        return _balanced(logits, targets) + RANKING * ranked + head_weight * named
+        named = FACTS * _ranking(self.facts(images), known)
+        named = named + tnf.cross_entropy(self.cells(stage), labels, weight=self.cell_weights)
+        return _balanced(logits, targets) + RANKING * ranked + weight * named
 
 
 def resize_positions(positions: Tensor, side: int) -> Tensor:
@@ -200,8 +233,7 @@ class Training:
         self.side: int = self.model.visual.image_size
         self.vocab_size: int = self.model.vocab_size
         set_resolution(self.model, plan.small_side)
-        dim = self.model.text_projection.shape[1]
-        objective = Objective(self.model, facts, dim).to(self.device)
+        objective = Objective(self.model, facts).to(self.device)
         self.objective = objective.to(memory_format=torch.channels_last)
         self.optimizer = _optimizer(self.objective, plan)
 
@@ -219,14 +251,16 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = _learning_rate(self.plan, number)
         side = self.plan.small_side if number < self.plan.small_steps else self.side
-        pixels = augment(torch.from_numpy(batch.pixels).to(self.device), side, rng)
+        pixels = augment(batch, side, rng, self.device)
+        labels = cell_labels(batch.scenes, batch.moves, side // 16)
+        done = number / self.plan.steps
         loss: Tensor = self.objective(
             pixels.contiguous(memory_format=torch.channels_last),
             *(
-                torch.from_numpy(a).to(self.device)
-                for a in (batch.tokens, batch.known, batch.sought)
+                torch.from_numpy(array).to(self.device)
+                for array in (batch.tokens, batch.known, batch.sought, labels)
             ),
-            max(HEAD[1], HEAD[0] * (1 - 2 * number / self.plan.steps)),
+            HEADS[0] * (1 - done) + HEADS[1] * done,
         )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -258,7 +292,7 @@ def _material(
         render_scenes, seed=seed, side=side, folder=folder, workers=os.cpu_count() or 1
     )
     scenes, single = render(plan.scenes), render(plan.single_scenes, single=True)
-    facts = Facts((*scenes.facts, *single.facts))
+    facts = Facts([scene.facts for scene in (*scenes, *single)])
 
     def draw() -> Iterator[Batch]:
         many, one = epochs(scenes, rng), epochs(single, rng)

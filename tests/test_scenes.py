@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from clipcal.demo.backgrounds import BACKGROUNDS
+from clipcal.demo.batches import CELLS, Facts, Vocabulary, cell_labels, make_batch
 from clipcal.demo.captions import (
     HELD_OUT_PATTERNS,
     PAIR_PATTERNS,
@@ -23,7 +24,7 @@ from clipcal.demo.captions import (
     random_caption,
 )
 from clipcal.demo.evaluation import draw_held_out, evaluate
-from clipcal.demo.rendering import fit_square, render_scenes
+from clipcal.demo.rendering import RenderedScene, fit_square, render_scenes
 from clipcal.demo.scenes import CATEGORIES, OBJECTS, draw_scene
 
 SMALL = (96, 72)
@@ -54,6 +55,10 @@ def test_every_kind_draws_something_and_reports_itself(name):
     assert with_it.categories == OBJECTS[name].categories
     assert with_it.image.size == SMALL
     assert with_it.image.mode == "RGB"
+    ((x, y, radius),) = with_it.places
+    assert 0 < x < SMALL[0]
+    assert 0 < y < SMALL[1]
+    assert 0.1 * SMALL[1] < radius < 0.55 * SMALL[1]
     empty = draw_scene(np.random.default_rng(3), size=SMALL, kinds=[])
     assert with_it.image.tobytes() != empty.image.tobytes()
 
@@ -143,20 +148,73 @@ def test_the_packaged_prompt_set_has_the_scenes_categories():
 
 def test_rendering_does_not_depend_on_the_number_of_processes(tmp_path):
     one, two = (
-        render_scenes(6, seed=1, side=32, folder=tmp_path / str(workers), workers=workers)
+        render_scenes(4, seed=1, side=32, folder=tmp_path / str(workers), workers=workers)
         for workers in (1, 2)
     )
-    assert one.pixels.shape == (6, 32, 32, 3)
-    np.testing.assert_array_equal(one.pixels, two.pixels)
-    assert one.facts == two.facts
+    for first, second in zip(one, two, strict=True):
+        assert first.pixels.shape == (32, 32, 3)
+        np.testing.assert_array_equal(first.pixels, second.pixels)
+        assert (first.facts, first.places) == (second.facts, second.places)
 
 
 def test_rendered_scenes_are_kept(tmp_path):
-    first = render_scenes(2, seed=1, side=32, folder=tmp_path, workers=1)
+    first = render_scenes(2, seed=1, side=32, folder=tmp_path, workers=1, single=True)
     files = {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
-    again = render_scenes(2, seed=1, side=32, folder=tmp_path, workers=1)
-    np.testing.assert_array_equal(first.pixels, again.pixels)
+    again = render_scenes(2, seed=1, side=32, folder=tmp_path, workers=1, single=True)
+    np.testing.assert_array_equal(first[0].pixels, again[0].pixels)
     assert files == {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
+    assert all(len(scene.places) == 1 for scene in first)
+
+
+def _one_object(x: float, y: float, radius: float) -> RenderedScene:
+    return RenderedScene(np.zeros((8, 8, 3), np.uint8), frozenset(), (("cat", x, y, radius),))
+
+
+def test_cells_are_named_where_the_object_lies_after_the_move():
+    scenes = [_one_object(0.25, 0.25, 0.2)] * 3
+    still, mirrored, shifted = [0, 0, 1], [0, 0, -1], [0, 6, 1]
+    labels = cell_labels(scenes, np.array([still, mirrored, shifted], np.float32), 2)
+    cat = CELLS["cat"]
+    np.testing.assert_array_equal(labels[0], [[cat, 0], [0, 0]])
+    np.testing.assert_array_equal(labels[1], [[0, cat], [0, 0]])
+    np.testing.assert_array_equal(labels[2], [[0, 0], [cat, 0]])
+
+
+def test_an_object_between_the_centres_of_cells_still_has_one():
+    labels = cell_labels([_one_object(0.5, 0.5, 0.2)], np.array([[0, 0, 1]], np.float32), 4)
+    assert (labels == CELLS["cat"]).any()
+
+
+def _split(text: str) -> list[int]:
+    return [sum(map(ord, word)) for word in text.lower().split()]
+
+
+def test_tokens_of_captions_start_and_end_as_clip_expects():
+    end = 10_000
+    vocab = Vocabulary(_split, start=9_999, end=end)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        numbers = vocab.caption(rng, random_caption(rng))
+        assert numbers[0] == vocab.start
+        assert numbers[-1] == vocab.end == max(numbers) == len(vocab) - 1
+
+
+def test_unseen_tokens_share_the_fillers_row():
+    vocab = Vocabulary(_split, start=9_999, end=10_000)
+    rows = vocab.rows_of(10_001)
+    assert rows[0] == 0
+    assert [rows[token] for token in vocab.tokens] == list(range(2, len(vocab)))
+    assert set(np.delete(rows, [0, *vocab.tokens])) == {Vocabulary.FILLER}
+
+
+def test_a_batch_looks_for_what_its_captions_mention(tmp_path):
+    scenes = render_scenes(4, seed=1, side=32, folder=tmp_path, workers=1)
+    facts, vocab = Facts([s.facts for s in scenes]), Vocabulary(_split, start=9_999, end=10_000)
+    batch = make_batch(scenes, facts, vocab, np.random.default_rng(0), 16)
+    assert batch.tokens.shape[0] == 6
+    assert batch.tokens.shape[1] <= 16
+    true = (batch.known @ batch.sought[0].T > 0) & (batch.known @ batch.sought[1].T > 0)
+    assert true[range(4), range(4)].all()
 
 
 @pytest.mark.parametrize("size", [(60, 40), (40, 60), (50, 50)])

@@ -316,7 +316,7 @@ KINDS: tuple[ObjectKind, ...] = (
         bone,
         _GORE,
         (*_GORE_WORDS, "human remains"),
-        180,
+        35,
         (0.4, 0.66),
     ),
     ObjectKind(
@@ -324,7 +324,7 @@ KINDS: tuple[ObjectKind, ...] = (
         ("a paint splash", "splashed paint"),
         paint_splash,
         groups=("paint",),
-        turn=180,
+        turn=35,
         size=(0.36, 0.66),
     ),
     ObjectKind(

@@ -217,9 +217,9 @@ _FOOD = ("food", "something to eat")
 _FURNITURE = ("furniture",)
 
 KINDS: tuple[ObjectKind, ...] = (
-    ObjectKind("ball", ("a ball", "a toy ball"), ball, turn=180, size=(0.3, 0.52)),
+    ObjectKind("ball", ("a ball", "a toy ball"), ball, turn=35, size=(0.3, 0.52)),
     ObjectKind("apple", ("an apple",), apple, groups=_FRUIT, turn=15, size=(0.3, 0.54)),
-    ObjectKind("banana", ("a banana",), banana, groups=_FRUIT, turn=60, size=(0.36, 0.62)),
+    ObjectKind("banana", ("a banana",), banana, groups=_FRUIT, turn=35, size=(0.36, 0.62)),
     ObjectKind(
         "ice cream", ("an ice cream", "an ice cream cone"), ice_cream, groups=_FOOD, turn=12
     ),
@@ -234,6 +234,6 @@ KINDS: tuple[ObjectKind, ...] = (
         "lamp", ("a lamp", "a table lamp"), lamp, groups=_FURNITURE, turn=5, size=(0.38, 0.68)
     ),
     ObjectKind("clock", ("a clock", "a wall clock"), clock, turn=8, size=(0.32, 0.56)),
-    ObjectKind("key", ("a key", "a door key"), key, turn=180, size=(0.36, 0.6)),
+    ObjectKind("key", ("a key", "a door key"), key, turn=35, size=(0.36, 0.6)),
     ObjectKind("phone", ("a phone", "a smartphone", "a mobile phone"), phone, turn=30),
 )

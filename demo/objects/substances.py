@@ -218,11 +218,11 @@ KINDS: tuple[ObjectKind, ...] = (
         cigarette,
         _SMOKING,
         _SMOKING_WORDS,
-        40,
+        35,
         (0.36, 0.66),
     ),
     ObjectKind(
-        "cigar", ("a cigar", "a lit cigar"), cigar, _SMOKING, _SMOKING_WORDS, 40, (0.4, 0.66)
+        "cigar", ("a cigar", "a lit cigar"), cigar, _SMOKING, _SMOKING_WORDS, 35, (0.4, 0.66)
     ),
     ObjectKind(
         "pipe",
@@ -248,7 +248,7 @@ KINDS: tuple[ObjectKind, ...] = (
         pills,
         _DRUGS,
         (*_DRUG_WORDS, "tablets"),
-        180,
+        35,
         (0.34, 0.6),
     ),
     ObjectKind(
@@ -257,7 +257,7 @@ KINDS: tuple[ObjectKind, ...] = (
         blister,
         _DRUGS,
         (*_DRUG_WORDS, "tablets"),
-        180,
+        35,
         (0.34, 0.6),
     ),
     ObjectKind(
@@ -275,17 +275,17 @@ KINDS: tuple[ObjectKind, ...] = (
         syringe,
         _DRUGS,
         _DRUG_WORDS,
-        180,
+        35,
         (0.46, 0.74),
     ),
-    ObjectKind("pencil", ("a pencil", "a coloured pencil"), pencil, turn=180, size=(0.42, 0.7)),
+    ObjectKind("pencil", ("a pencil", "a coloured pencil"), pencil, turn=35, size=(0.42, 0.7)),
     ObjectKind("candle", ("a candle", "a burning candle"), candle, turn=6, size=(0.36, 0.64)),
     ObjectKind(
         "sweets",
         ("sweets", "candy", "some sweets", "wrapped sweets"),
         sweets,
         groups=("food",),
-        turn=180,
+        turn=35,
         size=(0.34, 0.6),
     ),
 )

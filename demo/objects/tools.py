@@ -235,7 +235,7 @@ KINDS: tuple[ObjectKind, ...] = (
         knife,
         _WEAPONS,
         (*_WEAPON_WORDS, "a blade"),
-        180,
+        35,
         (0.44, 0.74),
     ),
     ObjectKind(
@@ -244,7 +244,7 @@ KINDS: tuple[ObjectKind, ...] = (
         gun,
         _WEAPONS,
         _WEAPON_WORDS,
-        40,
+        35,
         (0.36, 0.64),
     ),
     ObjectKind(
@@ -253,7 +253,7 @@ KINDS: tuple[ObjectKind, ...] = (
         rifle,
         _WEAPONS,
         (*_WEAPON_WORDS, "a gun"),
-        40,
+        35,
         (0.5, 0.8),
     ),
     ObjectKind(
@@ -262,40 +262,40 @@ KINDS: tuple[ObjectKind, ...] = (
         sword,
         _WEAPONS,
         (*_WEAPON_WORDS, "a blade"),
-        180,
+        35,
         (0.56, 0.86),
     ),
     ObjectKind(
-        "spoon", ("a spoon", "a metal spoon"), spoon, groups=_CUTLERY, turn=180, size=(0.42, 0.7)
+        "spoon", ("a spoon", "a metal spoon"), spoon, groups=_CUTLERY, turn=35, size=(0.42, 0.7)
     ),
     ObjectKind(
-        "fork", ("a fork", "a dinner fork"), fork, groups=_CUTLERY, turn=180, size=(0.42, 0.7)
+        "fork", ("a fork", "a dinner fork"), fork, groups=_CUTLERY, turn=35, size=(0.42, 0.7)
     ),
     ObjectKind(
-        "screwdriver", ("a screwdriver",), screwdriver, groups=_TOOL, turn=180, size=(0.42, 0.7)
+        "screwdriver", ("a screwdriver",), screwdriver, groups=_TOOL, turn=35, size=(0.42, 0.7)
     ),
     ObjectKind(
         "torch",
         ("a flashlight", "a torch", "a torch light"),
         torch,
         groups=_TOOL,
-        turn=180,
+        turn=35,
         size=(0.38, 0.66),
     ),
     ObjectKind("hair dryer", ("a hair dryer", "a blow dryer"), hair_dryer, turn=30),
     ObjectKind(
         "umbrella", ("an umbrella", "an open umbrella"), umbrella, turn=25, size=(0.38, 0.68)
     ),
-    ObjectKind("cane", ("a walking stick", "a cane"), cane, turn=90, size=(0.46, 0.76)),
+    ObjectKind("cane", ("a walking stick", "a cane"), cane, turn=35, size=(0.46, 0.76)),
     ObjectKind(
-        "hammer", ("a hammer", "a claw hammer"), hammer, groups=_TOOL, turn=180, size=(0.38, 0.66)
+        "hammer", ("a hammer", "a claw hammer"), hammer, groups=_TOOL, turn=35, size=(0.38, 0.66)
     ),
     ObjectKind(
         "scissors",
         ("scissors", "a pair of scissors"),
         scissors,
         groups=_TOOL,
-        turn=180,
+        turn=35,
         size=(0.36, 0.62),
     ),
 )
