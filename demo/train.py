@@ -118,10 +118,10 @@ def augment(batch: Batch, side: int, rng: Generator, device: torch.device) -> Te
     return (result - mean.to(device)) / std.to(device)
 
 
-def see(visual: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
+def see(model: open_clip.CLIP, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Run the image tower; return its third stage's map and the embeddings."""
-    x = visual.layer2(visual.layer1(visual.stem(pixels)))
-    stage = visual.layer3(x)
+    visual = model.visual
+    stage = visual.layer3(visual.layer2(visual.layer1(visual.stem(pixels))))
     return stage, visual.attnpool(visual.layer4(stage))
 
 
@@ -174,7 +174,7 @@ class Objective(nn.Module):
         weight: float,
     ) -> Tensor:
         """Return the loss of a batch; `weight` is that of the heads."""
-        stage, images = see(self.model.visual, pixels)
+        stage, images = see(self.model, pixels)
         texts = tnf.normalize(encode_captions(self.model, tokens), dim=-1)
         scale = self.model.logit_scale.exp()
         logits = scale * tnf.normalize(images, dim=-1) @ texts.T + self.bias
