@@ -6,6 +6,7 @@ called, so that help prints without loading a model's run time.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -96,6 +97,9 @@ def app() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process: 0 done, 1 the work failed, 2 a wrong call."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack a letter of a file's name
+            stream.reconfigure(errors="backslashreplace")
     try:
         app.main(args=arguments, prog_name="clipcal", standalone_mode=False)
     except click.exceptions.Exit as leave:

@@ -7,6 +7,7 @@ add rows.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from dataclasses import dataclass
@@ -106,18 +107,18 @@ def similarities(corpus: Corpus, prompts: PromptVectors) -> Similarities:
     Similarities
         float32 (rows, p), in the order of the shards' rows.
     """
-    file = corpus.path / "scores" / f"{_cache_key(corpus, prompts)}.npy"
-    cached = _load(file, prompts.matrix.shape[0])
-    rows = corpus.rows
-    if len(cached) >= rows:
-        return cached[:rows]
+    key, rows = _cache_key(corpus, prompts), corpus.rows
+    folder = corpus.path / "scores"
+    cached = _load(corpus, folder, key, prompts.matrix.shape[0])
+    if len(cached) == rows:
+        return cached
     complete = np.empty((rows, prompts.matrix.shape[0]), np.float32)
     complete[: len(cached)] = cached
     for start, block in corpus.shards.blocks(rows, start=len(cached)):
         np.matmul(
             block.astype(np.float32), prompts.matrix.T, out=complete[start : start + len(block)]
         )
-    _save(file, complete)
+    _save(folder, key, corpus.chain(rows), complete)
     return complete
 
 
@@ -127,23 +128,33 @@ def _cache_key(corpus: Corpus, prompts: PromptVectors) -> str:
     return digest.hexdigest()[:24]
 
 
-def _load(file: Path, prompts: int) -> Similarities:
-    """The cached rows; none where there is no cache or it is damaged, for it can be made again."""
-    try:
-        cached: Similarities = np.load(file, mmap_mode="r")
-    except (OSError, ValueError, EOFError):
-        return np.empty((0, prompts), np.float32)
-    if cached.dtype != np.float32 or cached.ndim != 2 or cached.shape[1] != prompts:
-        return np.empty((0, prompts), np.float32)
-    os.utime(file)  # the caches used longest ago are the first to go
-    return cached
+def _load(corpus: Corpus, folder: Path, key: str, prompts: int) -> Similarities:
+    """The cached rows; none where no cache is of these rows, or it is damaged and made again."""
+    for file in folder.glob(f"{key}-*.npy"):
+        try:
+            cached: Similarities = np.load(file, mmap_mode="r")
+        except (OSError, ValueError, EOFError):
+            continue
+        fits = cached.dtype == np.float32 and cached.ndim == 2 and cached.shape[1] == prompts
+        if fits and file.name == _name(key, corpus.chain(len(cached))):
+            os.utime(file)  # the caches used longest ago are the first to go
+            return cached
+    return np.empty((0, prompts), np.float32)
 
 
-def _save(file: Path, complete: Similarities) -> None:
-    """Put the cache in its place whole, and let go of caches that are long out of use."""
-    file.parent.mkdir(exist_ok=True)
-    with replacing(file) as part, part.open("wb") as stream:
+def _name(key: str, chain: str) -> str:
+    """A cache's file name, which says which rows it covers."""
+    return f"{key}-{chain[:24]}.npy"
+
+
+def _save(folder: Path, key: str, chain: str, complete: Similarities) -> None:
+    """Put the cache in its place whole, and let go of what it replaces or nobody uses."""
+    folder.mkdir(exist_ok=True)
+    target = folder / _name(key, chain)
+    with replacing(target) as part, part.open("wb") as stream:
         np.save(stream, complete)
-    caches = sorted(file.parent.glob("*.npy"), key=lambda f: f.stat().st_mtime, reverse=True)
-    for old in caches[KEPT_CACHES:]:
-        old.unlink(missing_ok=True)
+    caches = sorted(folder.glob("*.npy"), key=lambda f: f.stat().st_mtime, reverse=True)
+    replaced = [file for file in caches if file.name.startswith(f"{key}-") and file != target]
+    for old in {*replaced, *caches[KEPT_CACHES:]}:
+        with contextlib.suppress(OSError):  # a system may refuse while it is mapped: next time
+            old.unlink()

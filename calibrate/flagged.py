@@ -80,7 +80,7 @@ def near_flagged(
     order = np.argsort(-scored.column(category)[flags], kind="stable")
     sources = list(dict.fromkeys(scored.rows[flags][order].tolist()))[:MOST_QUERIES]
     queries = corpus.shards.take(np.array(sources, np.int64)).astype(np.float32)
-    found = search(corpus, queries, k, leave_out=rows.tolist())
+    found = search(corpus, queries, k, leave_out=rows.tolist(), stale=True)
     best: dict[str, tuple[Neighbour, int]] = {}
     for source, neighbours in zip(sources, found, strict=True):
         for image in neighbours:

@@ -14,8 +14,10 @@ from clipcal.commands.common import (
     json_option,
     print_json,
     print_table,
+    say,
     short_path,
 )
+from clipcal.errors import CorpusBusy
 
 if TYPE_CHECKING:
     from clipcal.calibrate.flagged import FlaggedSearch
@@ -79,7 +81,10 @@ def search_command(
     if sum(way is not None for way in (image, text, flagged)) != 1:
         raise click.UsageError("Give exactly one of --image, --text and --flagged.")
     corpus = Corpus.open(corpus_path)
-    refresh_index(corpus)
+    try:
+        refresh_index(corpus)
+    except CorpusBusy:
+        say("Another clipcal is writing to the corpus: its newest images are not searched.")
     if flagged is not None:
         contract = Contract.load(calibration)
         source = TextSource(prompt_vectors, model, device)
@@ -116,7 +121,7 @@ def _text_query(
 def _nearest(corpus: Corpus, query: Vector, k: int) -> list[Neighbour]:
     from clipcal.index.neighbours import search
 
-    return search(corpus, query[None], k)[0]
+    return search(corpus, query[None], k, stale=True)[0]
 
 
 def _show_flagged(found: FlaggedSearch, category: str, as_json: bool) -> None:

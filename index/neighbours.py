@@ -46,6 +46,8 @@ class IndexCard(BaseModel):
         Of the model whose embeddings it holds.
     rows : int
         How many rows of the shards it holds, from the first.
+    chain : str
+        What those rows are (:meth:`Corpus.chain`).
     trained_rows : int
         How many rows there were when its lists were laid out.
     search_width : int
@@ -62,6 +64,7 @@ class IndexCard(BaseModel):
     fingerprint: str
     dim: int
     rows: int
+    chain: str
     trained_rows: int
     search_width: int
     recall_at_10: float
@@ -108,8 +111,13 @@ def refresh_index(corpus: Corpus, *, kind: Kind | None = None, rebuild: bool = F
     Raises
     ------
     StoreError
-        If the corpus holds no embeddings, or another process is writing to it.
+        If the corpus holds no embeddings.
+    CorpusBusy
+        If the index must change and another process is writing to the corpus.
     """
+    card = _usable_card(corpus)
+    if not rebuild and card is not None and _serves(card, corpus.rows, kind):
+        return card
     with corpus.writing():
         rows = corpus.rows
         if rows == 0:
@@ -117,11 +125,10 @@ def refresh_index(corpus: Corpus, *, kind: Kind | None = None, rebuild: bool = F
                 f"The corpus {corpus.path} holds no embeddings to index. Embed some images: "
                 f"clipcal embed photos/ --corpus {corpus.path}"
             )
-        card = _usable_card(corpus)
         wanted = kind or _kind_for(rows, card)
         if rebuild or card is None or card.kind != wanted or _outgrown(card, rows):
             return _build(corpus, wanted, rows)
-        return card if card.rows == rows else _extend(corpus, card, rows)
+        return _extend(corpus, card, rows)
 
 
 def read_card(corpus: Corpus) -> IndexCard | None:
@@ -151,7 +158,12 @@ def read_card(corpus: Corpus) -> IndexCard | None:
 
 
 def search(
-    corpus: Corpus, queries: Queries, k: int, *, leave_out: Sequence[int] = ()
+    corpus: Corpus,
+    queries: Queries,
+    k: int,
+    *,
+    leave_out: Sequence[int] = (),
+    stale: bool = False,
 ) -> list[list[Neighbour]]:
     """Find the images nearest to each query.
 
@@ -165,6 +177,8 @@ def search(
         How many images to find for each query.
     leave_out : sequence of int
         Rows that must not be found.
+    stale : bool
+        Whether an index that lacks the newest images will do, because it cannot be refreshed now.
 
     Returns
     -------
@@ -179,12 +193,13 @@ def search(
         If the index holds another model's embeddings.
     """
     card = read_card(corpus)
-    if card is None or card.rows != corpus.rows:
+    if card is None or not _covers(card, corpus, stale=stale):
         raise StoreError(
             f"The index of {corpus.path} is {'missing' if card is None else 'out of date'}. "
             f"Refresh it: clipcal index --corpus {corpus.path}"
         )
     live = np.setdiff1d(corpus.live_rows(), np.asarray(leave_out, np.int64))
+    live = live[live < card.rows]
     index = _read(corpus.path / INDEX)
     found = _search_rows(index, card, queries, min(k, len(live)), live)
     return [_neighbours(corpus, query, rows, k) for query, rows in zip(queries, found, strict=True)]
@@ -229,7 +244,18 @@ def _usable_card(corpus: Corpus) -> IndexCard | None:
         card = read_card(corpus)
     except (StoreError, FingerprintMismatch):
         return None
-    return card if card is not None and card.rows <= corpus.rows else None
+    return card if card is not None and _covers(card, corpus, stale=True) else None
+
+
+def _covers(card: IndexCard, corpus: Corpus, *, stale: bool) -> bool:
+    """Whether the index holds the corpus's rows: all of them, or the first ones if `stale`."""
+    same = corpus.chain(card.rows) == card.chain
+    return same and (stale or card.rows == corpus.rows)
+
+
+def _serves(card: IndexCard, rows: int, kind: Kind | None) -> bool:
+    """Whether the index can be used as it is."""
+    return card.rows == rows and card.kind == (kind or _kind_for(rows, card))
 
 
 def _kind_for(rows: int, card: IndexCard | None) -> Kind:
@@ -284,6 +310,7 @@ def _measure_and_write(
         fingerprint=corpus.model.fingerprint,
         dim=corpus.model.dim,
         rows=rows,
+        chain=corpus.chain(rows),
         trained_rows=trained_rows,
         search_width=width,
         recall_at_10=recall,
@@ -297,28 +324,33 @@ def _tune(corpus: Corpus, index: Any, kind: Kind, rows: int) -> tuple[int, float
     """Widen the search until it finds enough of the true neighbours: width, recall, queries."""
     if kind == "flat":
         return 0, 1.0, 0
+    live = corpus.live_rows()
     rng = np.random.default_rng(0)
-    sample = np.sort(rng.choice(rows, size=min(rows, SAMPLE_QUERIES), replace=False))
+    sample = rng.choice(live, size=min(len(live), SAMPLE_QUERIES), replace=False)
     queries = corpus.shards.take(sample).astype(np.float32)
-    k = min(10, rows)
-    truth = exact_rows(corpus, queries, k, rows)
-    widest = index.nlist if kind == "ivf" else max(rows, k)
+    truth = exact_rows(corpus, queries, min(11, rows), rows)
+    widest = index.nlist if kind == "ivf" else max(rows, 11)
     width = min(8 if kind == "ivf" else 32, widest)
     while True:
-        recall = _recall(index, kind, width, queries, truth)
+        recall = _recall(index, kind, width, queries, truth, sample)
         if recall >= RECALL_SOUGHT or width >= widest:
             return width, recall, len(queries)
         width = min(2 * width, widest)
 
 
-def _recall(index: Any, kind: Kind, width: int, queries: Queries, truth: Rows) -> float:
+def _recall(index: Any, kind: Kind, width: int, queries: Queries, truth: Rows, own: Rows) -> float:
+    """Share of the true neighbours found; that a query finds its `own` row does not count."""
     if kind == "ivf":
         index.nprobe = width
     else:
         index.hnsw.efSearch = width
     _, found = index.search(queries, truth.shape[1])
-    hits = [len(np.intersect1d(a, b)) for a, b in zip(found, truth, strict=True)]
-    return sum(hits) / truth.size
+    hits = wanted = 0
+    for found_rows, true_rows, row in zip(found, truth, own, strict=True):
+        others = np.setdiff1d(true_rows, row)
+        hits += len(np.intersect1d(found_rows, others))
+        wanted += len(others)
+    return hits / max(1, wanted)
 
 
 def exact_rows(corpus: Corpus, queries: Queries, k: int, rows: int) -> Rows:

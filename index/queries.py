@@ -77,12 +77,11 @@ def stored_vector(corpus: Corpus, row: int) -> Vector:
 
 
 def _known_row(corpus: Corpus, name: str) -> int | None:
-    """The row of the item called `name`, unless a file of that name is there to be read."""
+    """The row of the item called `name`; none where its file is there and may have changed."""
     path = os.path.abspath(name)
-    if os.path.exists(path):
-        return None  # the file may have changed since it was embedded
     for uri in (name, uri_of(path)):
         item = corpus.find(uri)
         if item is not None and item.state != "failed":
-            return item.row
+            imported = item.sha256 is None
+            return item.row if imported or not os.path.exists(path) else None
     return None

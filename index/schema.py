@@ -15,6 +15,14 @@ CREATE TABLE vectors (
     sha256 TEXT UNIQUE            -- of the image file; NULL where the vector was imported
 );
 
+-- One row per commit: what all rows below `stop` are, as a hash over every commit so far. What
+-- is derived from the rows (index, scores) keeps the hash of those it covers, and so notices
+-- when they are not these rows any more.
+CREATE TABLE commits (
+    stop  INTEGER PRIMARY KEY,    -- number of rows after the commit
+    chain TEXT NOT NULL           -- SHA-256 of the previous chain and the commit's bytes
+);
+
 -- One row per image that was ever found. A changed file points to another vector; the old
 -- vector stays, and is used again if its content comes back.
 CREATE TABLE items (

@@ -7,24 +7,26 @@ loses no more than the batch in flight.
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from clipcal.errors import StoreError
+from clipcal.errors import CorpusBusy, StoreError
 from clipcal.index.schema import SCHEMA, SCHEMA_VERSION
 from clipcal.index.shards import Embeddings, Rows, Shards
 from clipcal.models.identity import ModelIdentity
 
 State = Literal["embedded", "failed", "removed"]
 
+ITEM_COLUMNS = "id, uri, sha256, size, stamp, state, reason, row"
 DATABASE = "corpus.db"
 LOCK = "corpus.lock"
 
@@ -96,8 +98,14 @@ class Corpus:
 
     @classmethod
     def exists(cls, path: Path) -> bool:
-        """Whether `path` holds a corpus."""
-        return (path / DATABASE).is_file()
+        """Whether `path` holds a corpus; one whose making was killed is none."""
+        if not (path / DATABASE).is_file():
+            return False
+        with closing(_connect(path)) as database:
+            try:
+                return bool(database.execute("PRAGMA user_version").fetchone()[0])
+            except sqlite3.DatabaseError:
+                return True  # not empty but damaged: opening it tells what is wrong
 
     @classmethod
     def open(cls, path: Path) -> Corpus:
@@ -119,12 +127,9 @@ class Corpus:
             _check_version(path, database)
             (text,) = database.execute("SELECT value FROM meta WHERE key = 'model'").fetchone()
             return cls(path, database, ModelIdentity.from_json(text))
-        except (sqlite3.DatabaseError, TypeError) as error:
+        except (sqlite3.Error, ValueError, TypeError) as error:
             database.close()
-            raise StoreError(
-                f"{path / DATABASE} is damaged ({error}). Restore it from a copy, or embed into a "
-                f"new corpus: clipcal embed SOURCE --corpus NEW"
-            ) from error
+            raise _told(path, error) from error
         except StoreError:
             database.close()
             raise
@@ -135,7 +140,7 @@ class Corpus:
         try:
             path.mkdir(parents=True, exist_ok=True)
             with closing(_connect(path)) as database:
-                _lay_out(database, model)
+                _lay_out(path, database, model)
         except (OSError, sqlite3.OperationalError) as error:
             raise StoreError(
                 f"A corpus cannot be made in {path}: {error}. Name a folder that can be written: "
@@ -152,8 +157,14 @@ class Corpus:
         FingerprintMismatch
             If the corpus holds another model's embeddings.
         """
-        corpus = cls.open(path) if _is_ready(path) else cls.create(path, model)
+        corpus = cls.open(path) if cls.exists(path) else cls.create(path, model)
         corpus.model.require_same(model, corpus=str(path))
+        if corpus.model != model:  # the same model, lying elsewhere now
+            with _transaction(path, corpus._database) as database:
+                database.execute(
+                    "UPDATE meta SET value = ? WHERE key = 'model'", (model.to_json(),)
+                )
+            corpus.model = model
         return corpus
 
     def close(self) -> None:
@@ -169,14 +180,14 @@ class Corpus:
 
         Raises
         ------
-        StoreError
+        CorpusBusy
             If another process holds it.
         """
         lock = FileLock(self.path / LOCK)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise StoreError(
+            raise CorpusBusy(
                 f"Another clipcal is writing to {self.path}. Wait until it has finished, or use "
                 f"another corpus: --corpus NEW"
             ) from None
@@ -188,44 +199,65 @@ class Corpus:
     @property
     def rows(self) -> int:
         """The number of committed embeddings."""
-        return int(self._one("SELECT coalesce(max(row) + 1, 0) FROM vectors"))
+        ((rows,),) = self._read("SELECT coalesce(max(row) + 1, 0) FROM vectors")
+        return int(rows)
+
+    def chain(self, rows: int) -> str:
+        """Name what the first `rows` embeddings are.
+
+        Parameters
+        ----------
+        rows : int
+            A number of rows that some commit ended at.
+
+        Returns
+        -------
+        str
+            A hash over their bytes; empty where no commit ended there, so that what was derived
+            from so many rows is of another history.
+        """
+        if rows == 0:
+            return self.model.fingerprint
+        found = self._read("SELECT chain FROM commits WHERE stop = ?", rows)
+        return str(found[0][0]) if found else ""
 
     def count(self, state: State) -> int:
         """How many items are in `state`."""
-        return int(self._one("SELECT count(*) FROM items WHERE state = ?", state))
+        ((count,),) = self._read("SELECT count(*) FROM items WHERE state = ?", state)
+        return int(count)
 
     def items(self, state: State | None = None) -> list[Item]:
         """All items, or those in one `state`, in the order in which they were first seen."""
-        where, values = ("", ()) if state is None else (" WHERE state = ?", (state,))
-        query = f"SELECT id, uri, sha256, size, stamp, state, reason, row FROM items{where}"
-        return [Item(*row) for row in self._database.execute(f"{query} ORDER BY id", values)]
+        if state is None:
+            found = self._read(f"SELECT {ITEM_COLUMNS} FROM items ORDER BY id")
+        else:
+            query = f"SELECT {ITEM_COLUMNS} FROM items WHERE state = ? ORDER BY id"
+            found = self._read(query, state)
+        return [Item(*row) for row in found]
 
     def known_files(self) -> dict[str, tuple[int | None, str | None]]:
         """Size and stamp of every embedded file when it was last read, by its URI."""
         query = "SELECT uri, size, stamp FROM items WHERE state = 'embedded'"
-        return {uri: (size, stamp) for uri, size, stamp in self._database.execute(query)}
+        return {uri: (size, stamp) for uri, size, stamp in self._read(query)}
 
     def rows_by_content(self) -> dict[str, int]:
         """The row of every content that was ever embedded, by its SHA-256."""
-        return dict(
-            self._database.execute("SELECT sha256, row FROM vectors WHERE sha256 IS NOT NULL")
-        )
+        return dict(self._read("SELECT sha256, row FROM vectors WHERE sha256 IS NOT NULL"))
 
     def live_rows(self) -> Rows:
         """The distinct rows that an embedded item points to, ascending."""
         query = "SELECT DISTINCT row FROM items WHERE state = 'embedded' ORDER BY row"
-        return np.array([row for (row,) in self._database.execute(query)], np.int64)
+        return np.array([row for (row,) in self._read(query)], np.int64)
 
     def uris_at(self, row: int) -> list[str]:
         """The embedded items that share the embedding in `row`."""
         query = "SELECT uri FROM items WHERE row = ? AND state = 'embedded' ORDER BY id"
-        return [uri for (uri,) in self._database.execute(query, (row,))]
+        return [uri for (uri,) in self._read(query, row)]
 
     def find(self, uri: str) -> Item | None:
         """The item called `uri`, in whatever state."""
-        query = "SELECT id, uri, sha256, size, stamp, state, reason, row FROM items WHERE uri = ?"
-        row = self._database.execute(query, (uri,)).fetchone()
-        return None if row is None else Item(*row)
+        found = self._read(f"SELECT {ITEM_COLUMNS} FROM items WHERE uri = ?", uri)
+        return Item(*found[0]) if found else None
 
     def commit(
         self, outcomes: Sequence[Outcome], vectors: Embeddings, contents: Sequence[str | None]
@@ -242,14 +274,19 @@ class Corpus:
             SHA-256 of the file behind each of `vectors`; None where unknown.
         """
         start = self.rows
+        chain = self.chain(start)
         if len(vectors):
             self.shards.append(start, vectors)
-        with _transaction(self._database):
-            self._database.executemany(
+            chain = hashlib.sha256(chain.encode() + vectors.tobytes()).hexdigest()
+        with self._transaction() as database:
+            database.execute(
+                "INSERT OR IGNORE INTO commits VALUES (?, ?)", (start + len(vectors), chain)
+            )
+            database.executemany(
                 "INSERT INTO vectors (row, sha256) VALUES (?, ?)",
                 list(enumerate(contents, start=start)),
             )
-            self._database.executemany(
+            database.executemany(
                 "INSERT INTO items (uri, sha256, size, stamp, state, reason, row)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (uri) DO UPDATE SET"
                 " sha256 = excluded.sha256, size = excluded.size, stamp = excluded.stamp,"
@@ -259,33 +296,33 @@ class Corpus:
 
     def remove(self, uris: Sequence[str]) -> None:
         """Mark items as removed; their embeddings stay, should the content come back."""
-        with _transaction(self._database):
-            self._database.executemany(
+        with self._transaction() as database:
+            database.executemany(
                 "UPDATE items SET state = 'removed', reason = NULL WHERE uri = ?",
                 [(uri,) for uri in uris],
             )
 
     def start_run(self, sources: str) -> int:
         """Record that a run over `sources` (a JSON list) begins; returns its number."""
-        with _transaction(self._database):
-            cursor = self._database.execute(
+        with self._transaction() as database:
+            cursor = database.execute(
                 "INSERT INTO runs (started, sources) VALUES (?, ?)", (_now(), sources)
             )
         return cast(int, cursor.lastrowid)
 
     def finish_run(self, run: int, *, embedded: int, skipped: int, failed: int) -> None:
         """Record that a run has come to its end, with its counts."""
-        with _transaction(self._database):
-            self._database.execute(
+        with self._transaction() as database:
+            database.execute(
                 "UPDATE runs SET finished = ?, embedded = ?, skipped = ?, failed = ? WHERE id = ?",
                 (_now(), embedded, skipped, failed, run),
             )
 
     def replace_labels(self, labels: Mapping[str, Mapping[str, str]]) -> None:
         """Keep `labels` (uri → category → level) in place of those there were."""
-        with _transaction(self._database):
-            self._database.execute("DELETE FROM labels")
-            self._database.executemany(
+        with self._transaction() as database:
+            database.execute("DELETE FROM labels")
+            database.executemany(
                 "INSERT INTO labels SELECT id, ?, ? FROM items WHERE uri = ?",
                 [(c, level, uri) for uri, row in labels.items() for c, level in row.items()],
             )
@@ -294,14 +331,14 @@ class Corpus:
         """The labels last kept, as uri → category → level."""
         query = "SELECT uri, category, level FROM labels JOIN items ON items.id = labels.item"
         kept: dict[str, dict[str, str]] = {}
-        for uri, category, level in self._database.execute(query):
+        for uri, category, level in self._read(query):
             kept.setdefault(uri, {})[category] = level
         return kept
 
     def note(self, key: str, value: str) -> None:
         """Remember a small fact about the corpus, such as its prompt set."""
-        with _transaction(self._database):
-            self._database.execute(
+        with self._transaction() as database:
+            database.execute(
                 "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = ?",
                 (f"note:{key}", value, value),
             )
@@ -309,11 +346,17 @@ class Corpus:
     def noted(self, key: str) -> str | None:
         """The fact remembered under `key`, or None."""
         query = "SELECT value FROM meta WHERE key = ?"
-        row = self._database.execute(query, (f"note:{key}",)).fetchone()
-        return None if row is None else str(row[0])
+        found = self._read(query, f"note:{key}")
+        return str(found[0][0]) if found else None
 
-    def _one(self, query: str, *values: object) -> int:
-        return cast(int, self._database.execute(query, values).fetchone()[0])
+    def _read(self, query: str, *values: object) -> list[Any]:
+        try:
+            return self._database.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise _told(self.path, error) from error
+
+    def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        return _transaction(self.path, self._database)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -326,10 +369,10 @@ def _configure(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA foreign_keys = ON")
 
 
-def _lay_out(database: sqlite3.Connection, model: ModelIdentity) -> None:
+def _lay_out(path: Path, database: sqlite3.Connection, model: ModelIdentity) -> None:
     """Make the tables, unless another process was faster."""
     _configure(database)
-    with _transaction(database):
+    with _transaction(path, database):
         if database.execute("PRAGMA user_version").fetchone()[0] == 0:
             for statement in SCHEMA.split(";\n"):
                 database.execute(statement)
@@ -338,25 +381,34 @@ def _lay_out(database: sqlite3.Connection, model: ModelIdentity) -> None:
 
 
 @contextmanager
-def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    database.execute("BEGIN IMMEDIATE")
+def _transaction(path: Path, database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Do all of what the block does, or nothing."""
     try:
-        yield
-    except BaseException:
-        database.execute("ROLLBACK")
-        raise
-    database.execute("COMMIT")
-
-
-def _is_ready(path: Path) -> bool:
-    """Whether the database was made completely; a run killed before that leaves an empty one."""
-    if not Corpus.exists(path):
-        return False
-    with closing(_connect(path)) as database:
+        database.execute("BEGIN IMMEDIATE")
         try:
-            return bool(database.execute("PRAGMA user_version").fetchone()[0])
-        except sqlite3.DatabaseError:
-            return True  # not empty but damaged: opening it tells what is wrong
+            yield database
+        except BaseException:
+            database.execute("ROLLBACK")
+            raise
+        database.execute("COMMIT")
+    except sqlite3.IntegrityError:
+        raise  # a fault of the program, not of the disk
+    except sqlite3.Error as error:
+        raise _told(path, error) from error
+
+
+def _told(path: Path, error: Exception) -> StoreError:
+    """Say in clipcal's words what SQLite, or the reading of what it holds, says."""
+    file = path / DATABASE
+    if isinstance(error, sqlite3.OperationalError) and "no such" not in str(error):
+        return StoreError(
+            f"{file} cannot be used now: {error}. Make room on the disk, make the folder "
+            f"writable, or wait for the program that holds it; then run the same command again."
+        )
+    return StoreError(
+        f"{file} is damaged ({error}). Restore it from a copy, or embed into a new corpus: "
+        f"clipcal embed SOURCE --corpus NEW"
+    )
 
 
 def _check_version(path: Path, database: sqlite3.Connection) -> None:

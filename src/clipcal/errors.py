@@ -6,7 +6,8 @@
     ├── BundleError             a model bundle is missing, damaged or unfit
     │   ├── FingerprintMismatch   two things that must come from one model do not
     │   └── ParityFailure         an exported graph does not equal its torch source
-    ├── StoreError              the corpus on disk is missing, locked or damaged
+    ├── StoreError              the corpus on disk is missing, unusable or damaged
+    │   └── CorpusBusy            another process is writing to it
     ├── SourceError             a source that was named cannot be read at all
     ├── ImageError              one image cannot be decoded; it becomes a failed row
     ├── LabelError              a label file cannot be understood
@@ -38,7 +39,11 @@ class ParityFailure(BundleError):
 
 
 class StoreError(ClipcalError):
-    """The corpus on disk is missing, locked or damaged."""
+    """The corpus on disk is missing, unusable or damaged."""
+
+
+class CorpusBusy(StoreError):
+    """Another process is writing to the corpus."""
 
 
 class SourceError(ClipcalError):
