@@ -118,7 +118,8 @@ def similarities(corpus: Corpus, prompts: PromptVectors) -> Similarities:
         np.matmul(
             block.astype(np.float32), prompts.matrix.T, out=complete[start : start + len(block)]
         )
-    _save(folder, key, corpus.chain(rows), complete)
+    with contextlib.suppress(OSError):  # a corpus that can only be read is not cached
+        _save(folder, key, corpus.chain(rows), complete)
     return complete
 
 
@@ -137,7 +138,8 @@ def _load(corpus: Corpus, folder: Path, key: str, prompts: int) -> Similarities:
             continue
         fits = cached.dtype == np.float32 and cached.ndim == 2 and cached.shape[1] == prompts
         if fits and file.name == _name(key, corpus.chain(len(cached))):
-            os.utime(file)  # the caches used longest ago are the first to go
+            with contextlib.suppress(OSError):
+                os.utime(file)  # the caches used longest ago are the first to go
             return cached
     return np.empty((0, prompts), np.float32)
 

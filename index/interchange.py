@@ -4,12 +4,14 @@
 
     FOLDER/
       img_emb/img_emb_0000.npy           float16 or float32 (n, dim)
-      metadata/metadata_0000.parquet     n rows, a column with the image's path
+      metadata/metadata_0000.parquet     n rows, a column with the image's path; a column
+                                         ``sha256`` of the files' contents is taken in too
 """
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from clipcal.index.shards import Embeddings
 from clipcal.index.store import Corpus, Outcome
 from clipcal.models.identity import ModelIdentity
 
+CONTENT_COLUMN = "sha256"
 PATH_COLUMNS = ("image_path", "path", "uri", "url", "key")
 ROWS_PER_PART = 100_000
 
@@ -67,7 +70,8 @@ def import_vectors(folder: Path, corpus_path: Path, model: ModelIdentity) -> Imp
     Raises
     ------
     StoreError
-        If files are missing, do not belong together, or hold NaN or zero vectors.
+        If files are missing, do not belong together, name an image twice, or hold NaN or zero
+        vectors.
     FingerprintMismatch
         If the corpus holds another model's embeddings.
     """
@@ -75,13 +79,14 @@ def import_vectors(folder: Path, corpus_path: Path, model: ModelIdentity) -> Imp
     parts = [(file, _metadata_of(file)) for file in _vector_files(folder)]
     for vectors, metadata in parts:  # everything is checked before anything is written
         _check_part(vectors, metadata, model.dim)
+    _refuse_repeats([metadata for _, metadata in parts])
     corpus = Corpus.open_or_create(corpus_path, model)
     embedded = skipped = 0
     try:
         with corpus.writing():
             run = corpus.start_run(json.dumps([str(folder)]))
             for vectors, metadata in parts:
-                new, old = _import_part(corpus, _normalised(vectors), read_paths(metadata))
+                new, old = _import_part(corpus, _normalised(vectors), metadata)
                 embedded, skipped = embedded + new, skipped + old
             corpus.finish_run(run, embedded=embedded, skipped=skipped, failed=0)
     finally:
@@ -141,23 +146,61 @@ def read_paths(file: Path) -> list[str]:
     StoreError
         If the file is no Parquet file, has no column of paths, or a path is missing.
     """
+    columns = _column_names(file)
+    column = next((name for name in PATH_COLUMNS if name in columns), None)
+    if column is None:
+        raise StoreError(
+            f"{file} has no column of image paths: it has {', '.join(columns)}. "
+            f"Name one of them image_path."
+        )
+    paths = _read_column(file, column)
+    if any(path is None for path in paths):
+        raise StoreError(f"{file}: row {paths.index(None)} has no {column}. Give it one.")
+    return [str(path) for path in paths]
+
+
+def _read_contents(file: Path) -> list[str | None]:
+    """The SHA-256 of each image's file, where the metadata holds it."""
+    if CONTENT_COLUMN not in _column_names(file):
+        return [None] * len(read_paths(file))
+    return [value if _is_sha256(value) else None for value in _read_column(file, CONTENT_COLUMN)]
+
+
+def _is_sha256(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
+
+
+def _column_names(file: Path) -> list[str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        schema = pq.read_schema(file)
-        column = next((name for name in PATH_COLUMNS if name in schema.names), None)
-        if column is None:
-            raise StoreError(
-                f"{file} has no column of image paths: it has {', '.join(schema.names)}. "
-                f"Name one of them image_path."
-            )
-        paths = pq.read_table(file, columns=[column])[column].to_pylist()
+        return list(pq.read_schema(file).names)
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{file} cannot be read as Parquet: {error}") from error
-    if any(path is None for path in paths):
-        raise StoreError(f"{file}: row {paths.index(None)} has no {column}. Give it one.")
-    return [str(path) for path in paths]
+
+
+def _read_column(file: Path, column: str) -> list[object]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return list(pq.read_table(file, columns=[column])[column].to_pylist())
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{file} cannot be read as Parquet: {error}") from error
+
+
+def _refuse_repeats(metadata: Sequence[Path]) -> None:
+    """Refuse a path that stands for two vectors: nobody could say which is the image's."""
+    seen: dict[str, Path] = {}
+    for file in metadata:
+        for path in read_paths(file):
+            if path in seen:
+                raise StoreError(
+                    f"{path} stands in {seen[path]} and again in {file}. Remove one of them: an "
+                    f"image has one vector."
+                )
+            seen[path] = file
 
 
 def _vector_files(folder: Path) -> list[Path]:
@@ -223,17 +266,31 @@ def _normalised(file: Path) -> Embeddings:
     return out
 
 
-def _import_part(corpus: Corpus, vectors: Embeddings, uris: Sequence[str]) -> tuple[int, int]:
+def _import_part(corpus: Corpus, vectors: Embeddings, metadata: Path) -> tuple[int, int]:
     """Commit the images of one part that are new or have a new vector: (taken, left)."""
-    fresh = [i for i, uri in enumerate(uris) if not _has(corpus, uri, vectors[i])]
+    uris, contents = read_paths(metadata), _read_contents(metadata)
+    fresh = np.flatnonzero(~_are_held(corpus, uris, vectors)).tolist()
     start = corpus.rows
-    outcomes = [Outcome(uris[i], row=start + n) for n, i in enumerate(fresh)]
-    corpus.commit(outcomes, vectors[fresh], [None] * len(fresh))
+    outcomes = [Outcome(uris[i], sha256=contents[i], row=start + n) for n, i in enumerate(fresh)]
+    corpus.commit(outcomes, vectors[fresh], _first_of_each(corpus, [contents[i] for i in fresh]))
     return len(fresh), len(uris) - len(fresh)
 
 
-def _has(corpus: Corpus, uri: str, vector: NDArray[np.float16]) -> bool:
-    item = corpus.find(uri)
-    if item is None or item.state != "embedded" or item.row is None:
-        return False
-    return bool(np.array_equal(corpus.shards.take(np.array([item.row]))[0], vector))
+def _are_held(corpus: Corpus, uris: Sequence[str], vectors: Embeddings) -> NDArray[np.bool_]:
+    """Which images the corpus holds with the very same vector."""
+    rows = {item.uri: item.row for item in corpus.items("embedded")}
+    held = np.array([rows[uri] if rows.get(uri) is not None else -1 for uri in uris], np.int64)
+    known = np.flatnonzero(held >= 0)
+    same = np.zeros(len(uris), bool)
+    same[known] = (corpus.shards.take(held[known]) == vectors[known]).all(axis=1)
+    return same
+
+
+def _first_of_each(corpus: Corpus, contents: Sequence[str | None]) -> list[str | None]:
+    """Contents, each named once in all: copies have rows of their own, which nobody looks up."""
+    seen: set[str | None] = set(corpus.rows_by_content())
+    first: list[str | None] = []
+    for content in contents:
+        first.append(None if content in seen else content)
+        seen.add(content)
+    return first

@@ -53,7 +53,13 @@ class Shards:
             The number of rows committed so far.
         vectors : Embeddings
             float16 (n, dim), rows L2-normalised.
+
+        Raises
+        ------
+        StoreError
+            If committed rows are missing from the files: nothing is written over the gap.
         """
+        self._require(start)
         written = 0
         while written < len(vectors):
             shard, offset = divmod(start + written, ROWS_PER_SHARD)
@@ -108,6 +114,15 @@ class Shards:
             yield row, self._open(shard, end)[offset:end]
             row += end - offset
 
+    def _require(self, rows: int) -> None:
+        """Refuse to go on where the files hold fewer than the committed rows."""
+        for shard in range(-(-rows // ROWS_PER_SHARD)):
+            here = min(rows - shard * ROWS_PER_SHARD, ROWS_PER_SHARD)
+            path = self._file(shard)
+            size = path.stat().st_size if path.exists() else 0
+            if size < HEADER_BYTES + here * self.dim * ITEM_BYTES:
+                raise StoreError(_lacks_rows(path, f"it has {size:,} bytes"))
+
     def _file(self, shard: int) -> Path:
         return self.folder / f"{shard:06d}.npy"
 
@@ -118,10 +133,7 @@ class Shards:
                 path, np.float16, mode="r", offset=HEADER_BYTES, shape=(rows, self.dim)
             )
         except (OSError, ValueError) as error:
-            raise StoreError(
-                f"{path} lacks rows that the corpus database names ({error}). Restore the file "
-                f"from a copy, or embed into a new corpus: clipcal embed SOURCE --corpus NEW"
-            ) from error
+            raise StoreError(_lacks_rows(path, str(error))) from error
 
     def _append_to(self, shard: int, offset: int, vectors: Embeddings) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -134,6 +146,13 @@ class Shards:
             stream.write(np.ascontiguousarray(vectors, np.float16).tobytes())
             stream.flush()
             os.fsync(stream.fileno())
+
+
+def _lacks_rows(path: Path, detail: str) -> str:
+    return (
+        f"{path} lacks rows that the corpus database names ({detail}). Restore the file from a "
+        f"copy, or embed into a new corpus: clipcal embed SOURCE --corpus NEW"
+    )
 
 
 def _header(rows: int, dim: int) -> bytes:

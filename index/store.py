@@ -8,6 +8,7 @@ loses no more than the batch in flight.
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -123,7 +124,7 @@ class Corpus:
             )
         database = _connect(path)
         try:
-            _configure(database)
+            database = _configured(path, database)
             _check_version(path, database)
             (text,) = database.execute("SELECT value FROM meta WHERE key = 'model'").fetchone()
             return cls(path, database, ModelIdentity.from_json(text))
@@ -360,7 +361,26 @@ class Corpus:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path / DATABASE, timeout=30, isolation_level=None)
+    return sqlite3.connect(
+        path / DATABASE,
+        timeout=30,
+        isolation_level=None,
+        check_same_thread=False,  # the collector may close a forgotten one from any thread
+    )
+
+
+def _configured(path: Path, database: sqlite3.Connection) -> sqlite3.Connection:
+    """Make the connection ready; a folder that cannot be written is opened for reading."""
+    try:
+        _configure(database)
+        database.execute("SELECT count(*) FROM sqlite_master")
+        return database
+    except sqlite3.OperationalError:
+        if os.access(path, os.W_OK) and os.access(path / DATABASE, os.W_OK):
+            raise
+        database.close()
+        uri = (path / DATABASE).resolve().as_uri() + "?mode=ro&immutable=1"
+        return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
 
 
 def _configure(database: sqlite3.Connection) -> None:

@@ -116,3 +116,21 @@ def test_export_leaves_out_what_was_removed_and_never_overwrites(tmp_path: Path)
     assert export_vectors(corpus, tmp_path / "out") == 2
     with pytest.raises(StoreError, match="already"):
         export_vectors(corpus, tmp_path / "out")
+
+
+def test_a_path_that_stands_for_two_vectors_is_refused(tmp_path: Path) -> None:
+    write_part(tmp_path / "in", 0, unit(3), ["a", "b", "a"])
+    with pytest.raises(StoreError, match="a stands in"):
+        import_vectors(tmp_path / "in", tmp_path / "corpus", MODEL)
+
+
+def test_contents_survive_a_round_trip_and_copies_stay_images_of_their_own(tmp_path: Path) -> None:
+    corpus = Corpus.create(tmp_path / "one", IDENTITY)
+    twins = [Outcome(n, "d" * 64, row=0) for n in ("a", "twin")]
+    corpus.commit([*twins, Outcome("b", "e" * 64, row=1)], unit(2), ["d" * 64, "e" * 64])
+    export_vectors(corpus, tmp_path / "out")
+    import_vectors(tmp_path / "out", tmp_path / "two", IDENTITY)
+    again = Corpus.open(tmp_path / "two")
+    assert [(i.uri, i.sha256) for i in again.items()] == [(i.uri, i.sha256) for i in corpus.items()]
+    assert again.rows_by_content().keys() == {"d" * 64, "e" * 64}
+    assert import_vectors(tmp_path / "out", tmp_path / "two", IDENTITY).skipped == 3

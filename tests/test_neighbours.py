@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import IDENTITY
 
-from clipcal.errors import FingerprintMismatch, StoreError
+from clipcal.errors import CorpusBusy, FingerprintMismatch, StoreError
 from clipcal.index import neighbours
 from clipcal.index.neighbours import exact_rows, read_card, refresh_index, search
 from clipcal.index.queries import stored_vector
@@ -165,3 +165,34 @@ def test_rows_can_be_left_out(corpus: Corpus) -> None:
     rest = search(corpus, query(corpus, 9), 2, leave_out=[9])[0]
     assert [n.row for n in rest] == [n.row for n in nearest[1:]]
     assert read_card(corpus) is not None
+
+
+def other_rows_under_the_same_index(corpus: Corpus) -> Corpus:
+    """The index of one corpus beside the database of another, equal in all but its rows."""
+    refresh_index(corpus)
+    corpus.close()
+    for file in corpus.path.glob("corpus.db*"):
+        file.unlink()
+    other = Corpus.create(corpus.path, corpus.model)
+    add(other, 1500, seed=3)
+    return other
+
+
+def test_an_index_of_other_rows_is_noticed_and_built_anew(corpus: Corpus) -> None:
+    other = other_rows_under_the_same_index(corpus)
+    with pytest.raises(StoreError, match="out of date"):
+        search(other, query(other, 4), 1)
+    refresh_index(other)
+    assert search(other, query(other, 4), 1)[0][0].uri == "4.png"
+
+
+def test_searching_goes_on_while_another_process_writes(corpus: Corpus) -> None:
+    refresh_index(corpus)
+    other = Corpus.open(corpus.path)
+    with other.writing():
+        refresh_index(corpus)
+        assert search(corpus, query(corpus, 4), 1)[0][0].uri == "4.png"
+        add(other, 10, seed=8)
+        with pytest.raises(CorpusBusy):
+            refresh_index(corpus)
+        assert search(corpus, query(corpus, 4), 1, stale=True)[0][0].uri == "4.png"

@@ -125,3 +125,68 @@ def test_labels_and_notes_are_kept(corpus: Corpus) -> None:
     assert corpus.labels() == {"a": {"gore": "major"}}
     assert corpus.noted("prompts") == "demo"
     assert corpus.noted("nothing") is None
+
+
+def test_a_corpus_whose_making_was_killed_does_not_exist(tmp_path: Path) -> None:
+    folder = tmp_path / "half"
+    folder.mkdir()
+    (folder / "corpus.db").touch()
+    assert not Corpus.exists(folder)
+
+
+def test_a_database_held_by_another_program_is_told_in_one_line(corpus: Corpus) -> None:
+    holder = sqlite3.connect(corpus.path / "corpus.db", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    corpus._database.execute("PRAGMA busy_timeout = 10")
+    with pytest.raises(StoreError, match="cannot be used now: database is locked"):
+        corpus.note("prompts", "demo")
+    holder.execute("ROLLBACK")
+    holder.close()
+
+
+def test_a_model_that_moved_is_found_where_it_lies_now(corpus: Corpus) -> None:
+    moved = dataclasses.replace(IDENTITY, bundle="elsewhere")
+    Corpus.open_or_create(corpus.path, moved)
+    assert Corpus.open(corpus.path).model.bundle == "elsewhere"
+
+
+def test_a_chain_names_rows_by_all_that_was_ever_committed(tmp_path: Path) -> None:
+    one, two = (Corpus.create(tmp_path / name, IDENTITY) for name in ("one", "two"))
+    for corpus, seed in ((one, 0), (two, 1)):
+        corpus.commit([], vectors(2, seed), [None] * 2)
+        corpus.commit([], vectors(1, 5), [None])
+    assert one.chain(0) == two.chain(0)
+    assert one.chain(2) != two.chain(2)
+    assert one.chain(3) != two.chain(3)
+    assert one.chain(1) == ""
+
+
+@pytest.mark.parametrize("damage", ["gone", "short"])
+def test_nothing_is_written_behind_rows_that_are_missing(corpus: Corpus, damage: str) -> None:
+    corpus.commit([], vectors(8), [None] * 8)
+    shard = corpus.path / "shards" / "000000.npy"
+    before = shard.read_bytes()[:200] if damage == "short" else b""
+    shard.unlink()
+    if before:
+        shard.write_bytes(before)
+    with pytest.raises(StoreError, match="lacks rows"):
+        corpus.commit([], vectors(1), [None])
+    assert corpus.rows == 8
+    assert (shard.read_bytes() if shard.exists() else b"") == before
+
+
+def test_a_corpus_that_can_only_be_read_is_read(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus.commit([Outcome("a", row=0)], vectors(1), ["a"])
+    corpus.close()
+
+    def refuse(_: sqlite3.Connection) -> None:
+        raise sqlite3.OperationalError("attempt to write a readonly database")
+
+    monkeypatch.setattr("clipcal.index.store._configure", refuse)
+    monkeypatch.setattr("clipcal.index.store.os.access", lambda *_: False)  # root may write all
+    again = Corpus.open(corpus.path)
+    assert [item.uri for item in again.items()] == ["a"]
+    with pytest.raises(StoreError, match="cannot be used now"):
+        again.note("prompts", "demo")
