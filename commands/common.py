@@ -67,6 +67,13 @@ def prompt_options(function: Decorated) -> Decorated:
     return prompts(vectors(function))
 
 
+def keep_inputs(output: Path, *inputs: Path | None) -> None:
+    """Refuse to write a result over a file that it is made from."""
+    for file in inputs:
+        if file is not None and output.resolve() == file.resolve():
+            raise click.UsageError(f"{output} would be overwritten, but it is read. Name another.")
+
+
 def print_json(result: object) -> None:
     """Print `result` as one JSON object on standard output."""
     click.echo(json.dumps(result, ensure_ascii=True, allow_nan=False))

@@ -25,7 +25,7 @@ from clipcal.commands.progress import progress
     show_default=True,
     help="Folder for pictures, corpus, calibration and report.",
 )
-@click.option("--scenes", type=click.IntRange(50), default=600, show_default=True)
+@click.option("--scenes", type=click.IntRange(150), default=600, show_default=True)
 @click.option("--seed", type=int, default=2026, show_default=True)
 @json_option
 @click.pass_context

@@ -11,6 +11,7 @@ from clipcal.commands.common import (
     corpus_option,
     device_option,
     json_option,
+    keep_inputs,
     print_json,
     prompt_options,
 )
@@ -65,6 +66,7 @@ def report_command(
     from clipcal.calibrate.workflow import TextSource, scores_under_contract
     from clipcal.index.store import Corpus
 
+    keep_inputs(output, calibration, prompt_vectors)
     contract = Contract.load(calibration)
     corpus = Corpus.open(corpus_path)
     source = TextSource(prompt_vectors, model, device)

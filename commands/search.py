@@ -80,6 +80,8 @@ def search_command(
 
     if sum(way is not None for way in (image, text, flagged)) != 1:
         raise click.UsageError("Give exactly one of --image, --text and --flagged.")
+    if text is not None and not text.strip():
+        raise click.UsageError('--text is empty. Write: --text "a glass of beer"')
     corpus = Corpus.open(corpus_path)
     try:
         refresh_index(corpus)
@@ -143,5 +145,7 @@ def _show_flagged(found: FlaggedSearch, category: str, as_json: bool) -> None:
 def _show(found: list[Neighbour], as_json: bool) -> None:
     if as_json:
         print_json({"results": [{"uri": n.uri, "score": round(n.score, 6)} for n in found]})
+    elif not found:
+        click.echo("Nothing to find: every image of the corpus was removed.")
     else:
         print_table((">Score", "Image"), [(f"{n.score:.2f}", short_path(n.uri)) for n in found])

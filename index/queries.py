@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.errors import SourceError
+from clipcal.errors import ImageError, SourceError
 from clipcal.index.sources import uri_of
 from clipcal.index.store import Corpus
 from clipcal.models.bundle import Preprocessing
@@ -65,7 +65,11 @@ def image_query(
     if row is not None:
         return stored_vector(corpus, row)
     encoder, preprocessing = open_model()
-    vector: Vector = encoder.encode(load_pixels(data, preprocessing)[np.newaxis])[0]
+    try:
+        pixels = load_pixels(data, preprocessing)
+    except ImageError as error:
+        raise ImageError(f"{name} cannot be searched with: {error}. Name an image.") from error
+    vector: Vector = encoder.encode(pixels[np.newaxis])[0]
     return vector
 
 
