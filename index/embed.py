@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, cast
@@ -22,8 +24,17 @@ from numpy.typing import NDArray
 
 from clipcal.errors import ImageError
 from clipcal.index.shards import Embeddings
-from clipcal.index.sources import Discovery, SourceFile, Unreadable, path_of, stamp_of, under
-from clipcal.index.store import Corpus, Item, Outcome
+from clipcal.index.sources import (
+    Discovery,
+    SourceFile,
+    Unreadable,
+    covered,
+    has_vanished,
+    path_of,
+    stamp_of,
+    uri_of,
+)
+from clipcal.index.store import Corpus, Outcome
 from clipcal.models.bundle import Preprocessing
 from clipcal.models.preprocess import MAX_PIXELS, load_pixels
 
@@ -35,7 +46,8 @@ Pixels = NDArray[np.uint8]  # (height, width, 3)
 READ_AHEAD = 64
 BOOKKEEPING_BATCH = 256
 NOT_FINITE = "the model gave no finite embedding"
-MAX_BYTES = 2**30  # several files are in memory at once
+MAX_BYTES = 2**30
+LARGE_BYTES = 2**26  # of larger files, one is in memory at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +129,15 @@ class _Read:
 
 @dataclass(slots=True)
 class _Batch:
-    """Outcomes that wait for the commit, and the pixels that wait for the model."""
+    """Outcomes that wait for the commit, and the pixels that wait for the model.
+
+    `unsettled` counts the outcomes since the last commit.
+    """
 
     outcomes: list[Outcome] = field(default_factory=list)
     pixels: list[Pixels] = field(default_factory=list)
     contents: list[str | None] = field(default_factory=list)
+    unsettled: int = 0
 
 
 def embed(
@@ -165,6 +181,7 @@ def embed(
         run = _Run(corpus, discovery, open_encoder, preprocessing, options, on_progress)
         run.record_unreadable()
         run.embed_all()
+        _forget_mended(corpus, discovery)
         removed = _prune(corpus, discovery) if options.prune else 0
         counts = run.embedded, run.skipped, run.failed
         corpus.finish_run(number, embedded=counts[0], skipped=counts[1], failed=counts[2])
@@ -195,6 +212,7 @@ class _Run:
         self._rows = corpus.rows_by_content()
         self._next_row = corpus.rows
         self._batch = _Batch()
+        self._large = threading.Lock()
 
     def record_unreadable(self) -> None:
         """Give every path that cannot be read its failed row."""
@@ -238,6 +256,10 @@ class _Run:
         if file.size > MAX_BYTES:
             limit = f"over the limit of {MAX_BYTES / 2**30:.0f} GiB"
             return Unreadable(file.uri, f"the file has {file.size / 2**30:.1f} GiB, {limit}")
+        with self._large if file.size > LARGE_BYTES else nullcontext():
+            return self._read_whole(file)
+
+    def _read_whole(self, file: SourceFile) -> _Read | Unreadable:
         try:
             with open(file.path, "rb") as stream:
                 status = os.fstat(stream.fileno())
@@ -260,14 +282,26 @@ class _Run:
             self._fail(result)
         else:
             self._link(file, result)
+        self._batch.unsettled += 1
         if self._is_full():
             self._flush()
+        elif self._batch.unsettled >= BOOKKEEPING_BATCH:
+            self._settle()
 
     def _is_full(self) -> bool:
-        """Whether to commit: the model's batch is full, or nothing waits for the model at all."""
-        if self._batch.pixels:
-            return len(self._batch.pixels) == max(self._opened_encoder().batch_sizes)
-        return len(self._batch.outcomes) >= BOOKKEEPING_BATCH
+        """Whether the pixels make a whole batch for the model."""
+        waiting = len(self._batch.pixels)
+        return waiting > 0 and waiting == max(self._opened_encoder().batch_sizes)
+
+    def _settle(self) -> None:
+        """Commit what does not wait for the model; the pixels stay, so that batches are full."""
+        batch, first = self._batch, self._next_row - len(self._batch.pixels)
+        settled = [o for o in batch.outcomes if o.row is None or o.row < first]
+        batch.outcomes = [o for o in batch.outcomes if o.row is not None and o.row >= first]
+        batch.unsettled = 0
+        if settled:
+            self.corpus.commit(settled, self._infer([]), [])
+        self._tell()
 
     def _opened_encoder(self) -> ImageEncoder:
         if self._encoder is None:
@@ -334,15 +368,19 @@ class _Run:
             self._on_progress(Progress(done, total, *counts))
 
 
+def _forget_mended(corpus: Corpus, discovery: Discovery) -> None:
+    """Drop the failed rows of folders that could be read this time, and the like."""
+    unreadable = {found.uri for found in discovery.unreadable}
+    mended = {uri_of(path) for path in discovery.mended} - unreadable
+    corpus.remove([item.uri for item in corpus.items("failed") if item.uri in mended])
+
+
 def _prune(corpus: Corpus, discovery: Discovery) -> int:
-    """Mark what has vanished from the folders that were walked, and what was named but is gone."""
+    """Mark what the sources reach but is gone, and failures of which nothing is left."""
     items = {item.uri: item for item in corpus.items() if item.state != "removed"}
+    failed = {uri for uri, item in items.items() if item.state == "failed"}
     here = {file.uri for file in discovery.files}
-    candidates = set(under(items, discovery.folders)) | (set(discovery.missing) & items.keys())
-    vanished = [uri for uri in sorted(candidates - here) if _has_vanished(items[uri])]
+    candidates = (failed | set(covered(items, discovery))) - here
+    vanished = [uri for uri in sorted(candidates) if has_vanished(path_of(uri))]
     corpus.remove(vanished)
     return len(vanished)
-
-
-def _has_vanished(item: Item) -> bool:
-    return not os.path.lexists(path_of(item.uri))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -94,9 +96,14 @@ class Discovery:
     passed_over : collections.Counter
         How many files were left out, by their ending.
     folders : list of str
-        The folders that were walked, absolute.
+        The folders that were named or matched, absolute; they hold whatever lies below them.
+    patterns : list of str
+        The globs, absolute.
     missing : list of str
-        URIs of sources that were named but do not exist.
+        Paths that were named but do not exist, absolute.
+    mended : set of str
+        Absolute paths that cannot be failures any more: folders that were read, and names of a
+        list that turned out to lie beside it.
     """
 
     sources: list[str] = field(default_factory=list)
@@ -104,7 +111,9 @@ class Discovery:
     unreadable: list[Unreadable] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
     folders: list[str] = field(default_factory=list)
+    patterns: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    mended: set[str] = field(default_factory=set)
 
 
 def discover(sources: Sequence[str], *, allow_missing: bool = False) -> Discovery:
@@ -117,7 +126,8 @@ def discover(sources: Sequence[str], *, allow_missing: bool = False) -> Discover
         globs (``**`` reaches into subfolders), and text files (``.txt``, ``.lst``) with a path a
         line, relative to the working folder or to the text file.
     allow_missing : bool
-        Whether a named file that does not exist is listed in ``missing`` rather than refused.
+        Whether a named file that does not exist is listed in ``missing`` rather than refused, and
+        a glob may match nothing.
 
     Returns
     -------
@@ -136,6 +146,7 @@ def discover(sources: Sequence[str], *, allow_missing: bool = False) -> Discover
             if path not in seen:
                 seen.add(path)
                 _add(path, found)
+    found.unreadable = list(dict.fromkeys(found.unreadable))  # sources may overlap
     return found
 
 
@@ -155,6 +166,34 @@ def path_of(uri: str) -> str:
     return uri
 
 
+def has_vanished(path: str) -> bool:
+    """Whether there is certainly nothing at `path`; what cannot be looked at may still be there."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # no name holds a null byte
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def covered(uris: Iterable[str], found: Discovery) -> Iterator[str]:
+    """Those of `uris` that the sources of `found` reach, if there is still a file."""
+    places = {*found.folders, *found.missing}
+    for uri in uris:
+        path = path_of(uri)
+        if not places.isdisjoint(_lineage(path)) or any(_fits(path, p) for p in found.patterns):
+            yield uri
+
+
+def _lineage(path: str) -> Iterator[str]:
+    """`path` and every folder above it."""
+    while path:
+        yield path
+        above = os.path.dirname(path)
+        path = "" if above == path else above
+
+
 def stamp_of(status: os.stat_result) -> str:
     """Summarise when a file last changed; a copy or a touch may change it, an edit always does."""
     return f"{status.st_mtime_ns}:{status.st_ctime_ns}"
@@ -171,9 +210,11 @@ def _expand(source: str, found: Discovery, *, allow_missing: bool) -> Iterator[s
         else:
             yield path
     elif glob.has_magic(source):
-        yield from _expand_glob(source, found)
+        yield from _expand_glob(source, found, allow_missing=allow_missing)
+    elif not has_vanished(path):
+        yield path  # it cannot be looked at: a failed row will say why
     elif allow_missing:
-        found.missing.append(uri_of(path))
+        found.missing.append(path)
     else:
         raise SourceError(
             f"{source} does not exist. Name a folder, an image, a glob in quotes or a .txt file "
@@ -181,20 +222,76 @@ def _expand(source: str, found: Discovery, *, allow_missing: bool) -> Iterator[s
         )
 
 
-def _expand_glob(pattern: str, found: Discovery) -> Iterator[str]:
-    matches = sorted(glob.glob(pattern, recursive=True))
-    if not matches:
+def _expand_glob(source: str, found: Discovery, *, allow_missing: bool) -> Iterator[str]:
+    # Only the source is a pattern; the working folder may have brackets in its name.
+    pattern = os.path.normpath(os.path.join(glob.escape(os.getcwd()), source))
+    found.patterns.append(pattern)
+    matches = _matches(pattern, found)
+    if not matches and not allow_missing:
         raise SourceError(
-            f"No file matches {pattern}. See what is there: ls {os.path.dirname(pattern) or '.'}"
+            f"No file matches {source}. See what is there: ls {os.path.dirname(source) or '.'}"
         )
-    for match in matches:
-        path = os.path.abspath(match)
+    if not matches:
+        found.missing.append(os.path.abspath(source))  # it may be a name with brackets
+    yield from _distinct(_files_among(matches, pattern, found))
+
+
+def _files_among(matches: Sequence[str], pattern: str, found: Discovery) -> Iterator[str]:
+    for path in matches:
         if not os.path.isdir(path):
             if _is_image_name(path, found):
                 yield path
-        elif not pattern.endswith("**"):  # a "**" already lists what the folder holds
+        elif os.path.basename(pattern) != "**":  # a "**" already lists what the folder holds
             found.folders.append(path)
             yield from _walk(path, found)
+
+
+def _matches(pattern: str, found: Discovery) -> list[str]:
+    """What a glob matches, sorted; ``**`` enters each real folder once, so links cannot circle."""
+    head, *rest = re.split(r"/\*\*(?=/|$)", pattern, maxsplit=1)
+    if not rest:
+        return sorted(glob.glob(pattern))
+    below = rest[0].lstrip(os.sep) or "*"
+    reached = _Reached()
+    inner = (
+        os.path.join(glob.escape(folder), below)
+        for top in _matches(head or os.sep, found)
+        if os.path.isdir(top)
+        for folder, _ in _folders(top, found, reached, hidden=False)
+    )
+    return sorted({path for nearer in inner for path in _matches(nearer, found)})
+
+
+def _distinct(paths: Iterable[str]) -> Iterator[str]:
+    """Leave out a file that was there before under another name of its folder."""
+    folders: dict[str, tuple[int, int]] = {}
+    seen: set[tuple[tuple[int, int], str]] = set()
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = _real(folder)
+        if (folders[folder], name) not in seen:
+            seen.add((folders[folder], name))
+            yield path
+
+
+def _fits(path: str, pattern: str) -> bool:
+    """Whether an absolute glob matches `path` or a folder above it."""
+    return _parts_fit(path.split(os.sep)[1:], pattern.split(os.sep)[1:])
+
+
+def _parts_fit(names: Sequence[str], globs: Sequence[str]) -> bool:
+    if not globs:
+        return True
+    if globs[0] == "**":
+        deeper = bool(names) and not names[0].startswith(".") and _parts_fit(names[1:], globs)
+        return deeper or _parts_fit(names, globs[1:])
+    return bool(names) and _name_fits(names[0], globs[0]) and _parts_fit(names[1:], globs[1:])
+
+
+def _name_fits(name: str, pattern: str) -> bool:
+    hidden = name.startswith(".") and not pattern.startswith(".")
+    return not hidden and fnmatchcase(name, pattern)
 
 
 def _read_list(path: str, found: Discovery, *, allow_missing: bool) -> Iterator[str]:
@@ -202,42 +299,75 @@ def _read_list(path: str, found: Discovery, *, allow_missing: bool) -> Iterator[
     with open(path, encoding="utf-8-sig", errors="surrogateescape") as stream:
         lines = [line.rstrip("\r\n") for line in stream]
     for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        candidates = (line, os.path.join(os.path.dirname(path), line))
-        target = next((c for c in candidates if os.path.lexists(c)), None)
-        if target is None:
-            uri = uri_of(os.path.abspath(candidates[0]))
-            if allow_missing:
-                found.missing.append(uri)
-            else:
-                found.unreadable.append(
-                    Unreadable(uri, f"no such file (line {number} of {os.path.basename(path)})")
-                )
-        elif os.path.isdir(target):
-            found.folders.append(os.path.abspath(target))
-            yield from _walk(os.path.abspath(target), found)
+        if line.strip() and not line.startswith("#"):
+            where = f"line {number} of {os.path.basename(path)}"
+            yield from _expand_line(line, path, where, found, allow_missing=allow_missing)
+
+
+def _expand_line(
+    line: str, listing: str, where: str, found: Discovery, *, allow_missing: bool
+) -> Iterator[str]:
+    """A name is looked for in the working folder, then beside the list."""
+    candidates = [os.path.abspath(os.path.join(at, line)) for at in (".", os.path.dirname(listing))]
+    target = next((c for c in candidates if not has_vanished(c)), None)
+    if target is None and allow_missing:
+        found.missing.extend(candidates)
+    elif target is None:
+        found.unreadable.append(Unreadable(uri_of(candidates[0]), f"no such file ({where})"))
+    else:
+        if target != candidates[0]:
+            found.mended.add(candidates[0])
+        if os.path.isdir(target):
+            found.folders.append(target)
+            yield from _walk(target, found)
         else:
-            yield os.path.abspath(target)
+            yield target
+
+
+class _Reached:
+    """Which real folders were entered, so that each is entered once."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[int, int]] = set()
+
+    def is_new(self, folder: str) -> bool:
+        """Whether `folder` was not entered before, under whatever name; from now on it was."""
+        key = _real(folder)
+        new = key not in self._seen
+        self._seen.add(key)
+        return new
+
+
+def _real(folder: str) -> tuple[int, int]:
+    """What tells a folder from all others, whatever it is called."""
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
 
 
 def _walk(folder: str, found: Discovery) -> Iterator[str]:
     """Every image file below `folder`, sorted; each real folder is entered once."""
-    entered: set[tuple[int, int]] = set()
-    pending = [folder]
+    for _, entries in _folders(folder, found, _Reached(), hidden=True):
+        yield from (e.path for e in entries if not _is_folder(e) and _is_image_name(e.path, found))
+
+
+def _folders(
+    top: str, found: Discovery, reached: _Reached, *, hidden: bool
+) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
+    """`top` and the folders below it with what they hold, sorted; links are followed."""
+    pending = [top]
     while pending:
         current = pending.pop()
         try:
-            status = os.stat(current)
-            if (status.st_dev, status.st_ino) in entered:
+            if not reached.is_new(current):
                 continue
-            entered.add((status.st_dev, status.st_ino))
             entries = sorted(os.scandir(current), key=lambda entry: entry.name)
         except OSError as error:
             found.unreadable.append(Unreadable(uri_of(current), _why(error)))
             continue
-        yield from (e.path for e in entries if not _is_folder(e) and _is_image_name(e.path, found))
-        pending.extend(e.path for e in reversed(entries) if _is_folder(e))
+        found.mended.add(current)
+        yield current, entries
+        shown = (e for e in reversed(entries) if hidden or not e.name.startswith("."))
+        pending.extend(e.path for e in shown if _is_folder(e))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -270,9 +400,3 @@ def _add(path: str, found: Discovery) -> None:
 
 def _why(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
-
-
-def under(uris: Iterable[str], folders: Sequence[str]) -> Iterator[str]:
-    """Those of `uris` whose files lie in one of the absolute `folders`."""
-    prefixes = tuple(folder.rstrip(os.sep) + os.sep for folder in folders)
-    return (uri for uri in uris if path_of(uri).startswith(prefixes))
