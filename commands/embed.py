@@ -25,9 +25,7 @@ from clipcal.commands.progress import progress
 @click.option(
     "--max-pixels",
     type=click.IntRange(1),
-    default=100_000_000,
-    show_default=True,
-    help="Refuse images of more pixels, before they are decoded.",
+    help="Refuse images of more pixels, before they are decoded. [default: 100000000]",
 )
 @click.option("--prune", is_flag=True, help="Mark images whose files have vanished as removed.")
 @click.option(
@@ -43,7 +41,7 @@ def embed_command(
     device: str,
     threads: int | None,
     workers: int | None,
-    max_pixels: int,
+    max_pixels: int | None,
     prune: bool,
     check_content: bool,
     as_json: bool,
@@ -62,6 +60,7 @@ def embed_command(
     from clipcal.index.sources import discover
     from clipcal.index.store import Corpus
     from clipcal.models.identity import ModelIdentity
+    from clipcal.models.preprocess import MAX_PIXELS
     from clipcal.models.registry import find_bundle
     from clipcal.models.session import ImageEncoder, open_image_encoder
 
@@ -81,7 +80,9 @@ def embed_command(
         say(f"Embedding with {bundle.name} on {encoder.provider}.", quiet=as_json)
         return encoder
 
-    options = EmbedOptions(workers or 0, max_pixels, prune, check_content)
+    options = EmbedOptions(
+        workers or 0, max_pixels or MAX_PIXELS, prune=prune, check_content=check_content
+    )
     with progress("Embedding", quiet=as_json) as tell:
 
         def on_progress(now: Progress) -> None:

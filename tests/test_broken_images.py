@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,6 +20,8 @@ from clipcal.index.embed import EmbedReport
 from clipcal.index.sources import path_of
 from clipcal.index.store import Corpus
 from clipcal.models.preprocess import load_pixels
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def gradient(mode: str = "RGB") -> Image.Image:
@@ -96,6 +102,24 @@ def test_every_file_is_embedded_or_has_its_reason(
     assert "symbolic links" in failed["bad_circle_a.png"]
     assert failed["bad_pipe.png"] == "not a regular file"
     assert failed["bad_closed.jpg"] == "permission denied"
+
+
+def test_the_command_line_embeds_what_it_can_and_lists_the_rest(
+    folder: Path, tmp_path: Path
+) -> None:
+    def run(*arguments: str) -> dict[str, Any]:
+        command = [sys.executable, str(ROOT / "cli.py"), *arguments, "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        return cast(dict[str, Any], json.loads(done.stdout))
+
+    report = run("embed", "photos", "--device", "cpu")
+    assert [report[count] for count in ("embedded", "skipped", "failed")] == [7, 0, 7]
+    listed = {os.path.basename(row["uri"]): row["reason"] for row in run("failures")["failures"]}
+    there = {os.fsdecode(name) for name in os.listdir(os.fsencode(folder))}
+    assert listed.keys() == {name for name in there if name.startswith("bad_")}
+    assert all(listed.values())
 
 
 def test_names_survive_in_every_output(

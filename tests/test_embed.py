@@ -9,16 +9,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from conftest import IDENTITY, PREPROCESSING, TinyEncoder
 
+from clipcal.commands.embed import embed_command
 from clipcal.errors import StoreError
-from clipcal.index.embed import EmbedOptions, EmbedReport, Progress, embed
-from clipcal.index.sources import discover
+from clipcal.index.embed import EmbedOptions, EmbedReport, Progress, _Run, embed
+from clipcal.index.sources import SourceFile, discover
 from clipcal.index.store import Corpus
+from clipcal.models.identity import ModelIdentity
+from clipcal.models.preprocess import MAX_PIXELS
+from clipcal.models.registry import find_bundle
+from clipcal.models.session import open_image_encoder
 
 Run = Callable[..., EmbedReport]
 Draw = Callable[..., Path]
@@ -132,6 +139,81 @@ def test_a_single_file_that_vanished_is_pruned_when_it_is_named(
     run_embed(photos)
     (photos / "00_0001.png").unlink()
     assert run_embed(photos / "00_0001.png", prune=True).removed == 1
+
+
+def test_a_folder_that_is_gone_as_a_whole_is_pruned(
+    run_embed: Run, pictures: Draw, tmp_path: Path
+) -> None:
+    photos, kept = pictures(3), pictures(2, folder="photos2", seed=1)
+    run_embed(photos, kept)
+    shutil.rmtree(photos)
+    assert run_embed(photos, prune=True).removed == 3
+    assert Corpus.open(tmp_path / "corpus").count("embedded") == 2
+
+
+def test_what_a_glob_would_match_is_pruned_even_when_nothing_is_left(
+    run_embed: Run, pictures: Draw, tmp_path: Path
+) -> None:
+    photos = pictures(3)
+    run_embed(photos)
+    (photos / "00_0000.png").unlink()
+    assert run_embed(f"{photos}/*.png", prune=True).removed == 1
+    shutil.rmtree(photos)
+    assert run_embed(f"{photos}/*.jpg", prune=True).removed == 0
+    assert run_embed(f"{tmp_path}/**/*.png", prune=True).removed == 2
+
+
+def test_what_lies_in_a_folder_that_cannot_be_read_is_not_pruned(
+    run_embed: Run, pictures: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = pictures(3)
+    run_embed(photos)
+
+    def refuse(path: str, *rest: object, **named: object) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    real_scandir, real_lstat = os.scandir, os.lstat
+    closed = str(photos)
+    monkeypatch.setattr(
+        "clipcal.index.sources.os.scandir",
+        lambda path: refuse(path) if path == closed else real_scandir(path),
+    )
+    monkeypatch.setattr(
+        "clipcal.index.sources.os.lstat",
+        lambda path, **named: (
+            refuse(path) if str(path).startswith(closed + "/") else real_lstat(path, **named)
+        ),
+    )
+    report = run_embed(tmp_path / "photos", prune=True)
+    assert (report.removed, report.failed) == (0, 1)
+    monkeypatch.undo()
+    assert Corpus.open(tmp_path / "corpus").count("embedded") == 3
+    assert Corpus.open(tmp_path / "corpus").count("failed") == 1
+    assert counts(run_embed(photos)) == (0, 3, 0)
+    assert Corpus.open(tmp_path / "corpus").count("failed") == 0
+
+
+def test_a_name_of_a_list_that_exists_again_is_no_failure_any_more(
+    run_embed: Run, pictures: Draw, tmp_path: Path
+) -> None:
+    (tmp_path / "list.txt").write_text("photos\n")
+    run_embed(tmp_path / "list.txt")
+    assert Corpus.open(tmp_path / "corpus").count("failed") == 1
+    pictures(2)
+    assert counts(run_embed(tmp_path / "list.txt")) == (2, 0, 0)
+    assert Corpus.open(tmp_path / "corpus").count("failed") == 0
+
+
+def test_a_failure_of_which_nothing_is_left_goes_on_prune(
+    run_embed: Run, pictures: Draw, tmp_path: Path
+) -> None:
+    photos = pictures(1)
+    (tmp_path / "list.txt").write_text("nowhere.png\n")
+    run_embed(tmp_path / "list.txt")
+    run_embed(photos)
+    assert Corpus.open(tmp_path / "corpus").count("failed") == 1
+    run_embed(photos, prune=True)
+    assert Corpus.open(tmp_path / "corpus").count("failed") == 0
 
 
 def test_bad_images_become_failed_rows_and_the_run_goes_on(
@@ -291,3 +373,103 @@ def test_a_file_too_large_to_hold_in_memory_fails(
     photos = pictures(2)
     monkeypatch.setattr("clipcal.index.embed.MAX_BYTES", 10)
     assert counts(run_embed(photos)) == (0, 0, 2)
+
+
+def test_of_large_files_one_is_in_memory_at_a_time(
+    run_embed: Run, pictures: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = pictures(12)
+    now, most = [0], [0]
+    whole = _Run._read_whole
+
+    def watched(self: _Run, file: SourceFile) -> object:
+        now[0] += 1
+        most[0] = max(most[0], now[0])
+        time.sleep(0.01)
+        result = whole(self, file)
+        now[0] -= 1
+        return result
+
+    monkeypatch.setattr(_Run, "_read_whole", watched)
+    monkeypatch.setattr("clipcal.index.embed.LARGE_BYTES", 10)
+    assert counts(run_embed(photos, workers=6)) == (12, 0, 0)
+    assert most == [1]
+
+
+def twins_behind_one_new_picture(pictures: Draw, run_embed: Run, corpus: str) -> Path:
+    """A corpus that knows one picture, and a folder with a new one before 30 copies of it."""
+    old, photos = pictures(1, folder="old", seed=4), pictures(1)
+    run_embed(old, corpus=corpus)
+    for number in range(30):
+        shutil.copy(old / "04_0000.png", photos / f"twin_{number:02d}.png")
+        (photos / f"twin_{number:02d}_bad.png").write_bytes(b"")
+    return photos
+
+
+def test_what_needs_no_model_is_committed_while_a_picture_waits_for_its_batch(
+    run_embed: Run, pictures: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clipcal.index.embed.BOOKKEEPING_BATCH", 8)
+    photos = twins_behind_one_new_picture(pictures, run_embed, "corpus")
+    corpus = Corpus.open(tmp_path / "corpus")
+    seen: list[tuple[int, int]] = []
+
+    def watch(progress: Progress) -> None:
+        seen.append((progress.done, corpus.count("embedded") + corpus.count("failed")))
+
+    found = discover([str(photos)])
+    embed(corpus, found, TinyEncoder, PREPROCESSING, EmbedOptions(), watch)
+    steps = [after[0] - before[0] for before, after in pairwise(seen)]
+    assert max(steps) <= 8
+    assert [committed for _, committed in seen] == [done + 1 for done, _ in seen]
+    assert seen[-1] == (61, 62)
+
+
+def test_a_run_stopped_between_bookkeeping_and_batch_resumes_to_the_same_bytes(
+    run_embed: Run, pictures: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clipcal.index.embed.BOOKKEEPING_BATCH", 8)
+    photos = twins_behind_one_new_picture(pictures, run_embed, "whole")
+    shutil.copytree(pictures(7, folder="more", seed=9), photos, dirs_exist_ok=True)
+    shutil.copytree(tmp_path / "whole", tmp_path / "stopped")
+    run_embed(photos, corpus="whole")
+    corpus = Corpus.open(tmp_path / "stopped")
+
+    def stop(progress: Progress) -> None:
+        if progress.done >= 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed(corpus, discover([str(photos)]), TinyEncoder, PREPROCESSING, EmbedOptions(), stop)
+    corpus.close()
+    run_embed(photos, corpus="stopped")
+    assert shard_bytes(tmp_path / "stopped") == shard_bytes(tmp_path / "whole")
+    whole, stopped = (
+        {(i.uri, i.state, i.row) for i in Corpus.open(tmp_path / name).items()}
+        for name in ("whole", "stopped")
+    )
+    assert whole == stopped
+
+
+def test_the_help_states_the_limit_of_pixels_that_holds() -> None:
+    (option,) = (o for o in embed_command.params if o.name == "max_pixels")
+    assert isinstance(option, click.Option)
+    assert embed_command.make_context("embed", ["photos"]).params["max_pixels"] is None
+    assert f"[default: {MAX_PIXELS}]" in str(option.help)
+    assert EmbedOptions().max_pixels == MAX_PIXELS
+
+
+@pytest.mark.parametrize(("data", "expected"), [("coco128", (128, 0, 0)), ("fire", (644, 3, 0))])
+def test_real_photographs_are_embedded_by_the_built_in_model_without_a_failure(
+    shared_data: Path, tmp_path: Path, data: str, expected: tuple[int, int, int]
+) -> None:
+    bundle = find_bundle("builtin")
+    corpus = Corpus.create(tmp_path / "corpus", ModelIdentity.of_bundle(bundle))
+    report = embed(
+        corpus,
+        discover([str(shared_data / data)]),
+        lambda: open_image_encoder(bundle, device="cpu"),
+        bundle.manifest.preprocessing,
+        EmbedOptions(),
+    )
+    assert counts(report) == expected
