@@ -44,7 +44,7 @@ def progress(label: str, *, quiet: bool = False) -> Iterator[Tell]:
 
 
 class _Rate:
-    """Images a second since the first was done, and what that means for the rest."""
+    """Images a second since this was made, and what that means for the rest."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
