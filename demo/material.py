@@ -63,6 +63,7 @@ def prepare(folder: Path, material: Material, on_progress: Callable[[int, int, i
     """
     if _recorded(folder) == asdict(material):
         return False
+    _clear(folder)
     truth = _draw(folder / IMAGES, material, on_progress)
     _rate(folder / LABELS, truth, material)
     # Written last: a run that was interrupted before it draws again.
@@ -75,6 +76,13 @@ def _recorded(folder: Path) -> object:
         return json.loads((folder / RECORD).read_text())
     except (OSError, ValueError):
         return None
+
+
+def _clear(folder: Path) -> None:
+    """Take away what was drawn before, and first the record that says it is whole."""
+    (folder / RECORD).unlink(missing_ok=True)
+    for scene in (folder / IMAGES).glob("scene_*.jpg"):
+        scene.unlink()
 
 
 def _draw(

@@ -74,6 +74,29 @@ def test_the_demo_raters_err_as_often_as_is_said(tmp_path: Path) -> None:
     assert np.mean(errors[False]) == pytest.approx(0.05, abs=0.02)
 
 
+def test_fewer_scenes_leave_none_of_the_old_ones_and_no_other_file_is_touched(
+    tmp_path: Path,
+) -> None:
+    prepare(tmp_path, Material(scenes=6, labelled=4), lambda *_: None)
+    (tmp_path / "images" / "mine.jpg").write_bytes(b"mine")
+    prepare(tmp_path, Material(scenes=4, labelled=3), lambda *_: None)
+    names = sorted(file.name for file in (tmp_path / "images").iterdir())
+    assert names == ["mine.jpg", *(f"scene_{number:04d}.jpg" for number in range(4))]
+
+
+def test_a_drawing_that_was_interrupted_is_drawn_again(tmp_path: Path) -> None:
+    material = Material(scenes=6, labelled=4)
+    prepare(tmp_path, material, lambda *_: None)
+
+    def interrupt(done: int, total: int, drawn: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tmp_path, Material(scenes=5, labelled=4), interrupt)
+    assert prepare(tmp_path, material, lambda *_: None)
+    assert len(list((tmp_path / "images").iterdir())) == 6
+
+
 def test_the_readmes_normal_day_works_as_written(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     rng = np.random.default_rng(5)
