@@ -82,7 +82,7 @@ def show_command(name: str, as_toml: bool, as_json: bool) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
     metavar="VECTORS.npz",
-    help="Where the arrays prompts, vectors and model_id go.",
+    help="Where the arrays prompts, vectors, model_id and fingerprint go.",
 )
 @click.option(
     "--model",
@@ -112,7 +112,7 @@ def encode_command(name: str, output: Path, model: str | None, device: str, as_j
 
         return open_text_encoder(bundle, device=device)
 
-    vectors = encode_set(prompt_set, bundle.fingerprint, open_encoder)
+    vectors = encode_set(prompt_set, bundle.fingerprint, open_encoder, name=bundle.name)
     vectors.save(output)
     say(f"{len(vectors.sentences):,} sentences of {prompt_set.name}: {output}", quiet=as_json)
     if as_json:

@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 
 from clipcal.errors import BundleError, FingerprintMismatch
 from clipcal.models.bundle import Bundle
-from clipcal.models.registry import BUILTIN, BUILTIN_FOLDER, find_bundle
+from clipcal.models.registry import BUILTIN, BUILTIN_FOLDER, find_bundle, same_model_name
+
+EXTERNAL = "external"  # stands for the preprocessing of imported vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,8 @@ class ModelIdentity:
     @classmethod
     def external(cls, model_id: str, dim: int) -> ModelIdentity:
         """Identify the model of vectors made elsewhere by the name its user gives it."""
-        canonical = json.dumps(["external", model_id, dim]).encode()
-        return cls(model_id, hashlib.sha256(canonical).hexdigest(), "external", dim, None)
+        canonical = json.dumps([EXTERNAL, model_id, dim]).encode()
+        return cls(model_id, hashlib.sha256(canonical).hexdigest(), EXTERNAL, dim, None)
 
     def to_json(self) -> str:
         """Write the identity as one line of JSON."""
@@ -64,6 +66,26 @@ class ModelIdentity:
     def from_json(cls, text: str) -> ModelIdentity:
         """Read what :meth:`to_json` wrote."""
         return cls(**json.loads(text))
+
+    def may_be(self, name: str | None, fingerprint: str | None) -> bool:
+        """Tell whether vectors that say this of their model may stand beside this model's.
+
+        Parameters
+        ----------
+        name, fingerprint : str or None
+            What is said; None where nothing is.
+
+        Returns
+        -------
+        bool
+            Fingerprints decide where both sides have a bundle's; imported vectors have a name
+            only, so there the names decide (:func:`clipcal.models.registry.same_model_name`).
+            True where nothing is said.
+        """
+        if fingerprint is not None and self.preprocessing != EXTERNAL:
+            return fingerprint == self.fingerprint
+        said = [text for text in (name, fingerprint) if text is not None]
+        return not said or any(same_model_name(text, self.name) for text in said)
 
     def require_same(self, other: ModelIdentity, *, corpus: str) -> None:
         """Refuse `other` where its embeddings cannot stand beside this model's.

@@ -14,6 +14,7 @@ from clipcal.models.bundle import MANIFEST, Bundle
 
 BUILTIN = "builtin"
 BUILTIN_FOLDER = Path(__file__).parent / BUILTIN
+HALF_SUFFIX = "-fp16"  # of a folder whose bundle computes in float16
 _QUICKGELU = "-quickgelu"
 _HUB = "hf-hub:"
 
@@ -90,6 +91,31 @@ def _split(text: str) -> tuple[str, str]:
     return text, ""
 
 
+def same_model_name(one: str, other: str) -> bool:
+    """Tell whether two names mean one model, however they are written.
+
+    Parameters
+    ----------
+    one, other : str
+        Names as :func:`parse_model_name` takes them.
+
+    Returns
+    -------
+    bool
+        True also where only one of them says ``-quickgelu``: open_clip keeps weights that were
+        trained with QuickGELU under a twin architecture, and people leave the suffix out.
+    """
+    return one == other or _folded(one) == _folded(other)
+
+
+def _folded(text: str) -> ModelName | str:
+    try:
+        name = parse_model_name(text)
+    except BundleError:
+        return text
+    return ModelName(name.architecture.removesuffix(_QUICKGELU), name.pretrained)
+
+
 def bundle_home() -> Path:
     """Return the folder in which ``clipcal export`` keeps bundles when no ``-o`` is given.
 
@@ -111,7 +137,8 @@ def find_bundle(name: str | Path | None) -> Bundle:
     ----------
     name : str, pathlib.Path or None
         None or ``"builtin"`` for the packaged model; a bundle's folder; or a model's name
-        (:func:`parse_model_name`) that was exported to :func:`bundle_home`.
+        (:func:`parse_model_name`) that was exported to :func:`bundle_home`. Where it was
+        exported in both precisions the name means fp32; give the folder for the other.
 
     Returns
     -------
@@ -143,7 +170,7 @@ def _exported(name: ModelName) -> Path:
     home = bundle_home()
     found = _candidates(home, name)
     if len(found) > 1:
-        names = ", ".join(folder.name.replace("__", "::") for folder in found)
+        names = ", ".join(_plain(folder).replace("__", "::") for folder in found)
         raise BundleError(f"{name} was exported with several weights: name one of {names}.")
     if not found:
         raise BundleError(
@@ -159,11 +186,17 @@ def _candidates(home: Path, name: ModelName) -> list[Path]:
     # the suffix out, and so may a name here.
     twin = ModelName(name.architecture + _QUICKGELU, name.pretrained)
     for wanted in (name, twin):
-        if (home / wanted.folder / MANIFEST).is_file():
-            return [home / wanted.folder]
+        for folder in (home / wanted.folder, home / f"{wanted.folder}{HALF_SUFFIX}"):
+            if (folder / MANIFEST).is_file():
+                return [folder]
     if name.pretrained:
         return []
     found = {
         file.parent for each in (name, twin) for file in home.glob(f"{each.folder}__*/{MANIFEST}")
     }
-    return sorted(found)
+    # A folder in half precision stands back where its weights are there in full.
+    return sorted(f for f in found if _plain(f) == f.name or f.with_name(_plain(f)) not in found)
+
+
+def _plain(folder: Path) -> str:
+    return folder.name.removesuffix(HALF_SUFFIX)

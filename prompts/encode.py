@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,8 @@ _UNIT_TOLERANCE = 1e-6
 # Two vectors of one sentence may differ by float16 and by the machine, not by more.
 _SAME = 1e-2
 _NAMED = 3
+_ABOUT_MODEL = ("model_id", "fingerprint")
+_FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +49,9 @@ class TextVectors:
     vectors : numpy.ndarray
         float32 (n, dim); rows are L2-normalised on construction.
     model : str or None
-        The model's fingerprint or name; None where a foreign file does not say.
+        The model's name; None where a foreign file does not say.
+    fingerprint : str or None
+        Of the model's bundle; None where the vectors were made without one.
 
     Raises
     ------
@@ -57,6 +62,7 @@ class TextVectors:
     sentences: tuple[str, ...]
     vectors: Vectors
     model: str | None = None
+    fingerprint: str | None = None
     _rows: Mapping[str, int] = field(init=False, repr=False)
     _folded: Mapping[str, int] = field(init=False, repr=False)
 
@@ -116,9 +122,10 @@ class TextVectors:
             )
 
     def save(self, path: Path) -> None:
-        """Write ``.npz`` with the arrays ``prompts``, ``vectors`` and, if known, ``model_id``.
+        """Write ``.npz`` with the arrays ``prompts`` and ``vectors``, and whose they are.
 
-        The file appears whole or not at all.
+        Where they are known, ``model_id`` is the model's name and ``fingerprint`` its bundle's,
+        one text each. The file appears whole or not at all.
 
         Parameters
         ----------
@@ -132,8 +139,9 @@ class TextVectors:
         """
         arrays: dict[str, Any] = {"prompts": np.array(self.sentences, dtype=str)}
         arrays["vectors"] = self.vectors
-        if self.model is not None:
-            arrays["model_id"] = np.array(self.model)
+        for key, said in (("model_id", self.model), ("fingerprint", self.fingerprint)):
+            if said is not None:
+                arrays[key] = np.array(said)
         try:
             with replacing(path) as part, part.open("wb") as stream:
                 np.savez(stream, **arrays)
@@ -148,7 +156,8 @@ class TextVectors:
         ----------
         path : pathlib.Path
             A ``.npz`` with the arrays ``prompts`` (n text entries), ``vectors`` (n, dim) of any
-            floating type and, optionally, ``model_id`` (one text).
+            floating type and, optionally, ``model_id`` and ``fingerprint`` (one text each). A
+            ``model_id`` of 64 hexadecimal digits is taken for a fingerprint.
 
         Returns
         -------
@@ -163,7 +172,7 @@ class TextVectors:
         arrays = _read_arrays(path)
         try:
             sentences = _texts(arrays["prompts"])
-            return cls(sentences, arrays["vectors"], _model(arrays.get("model_id")))
+            return cls(sentences, arrays["vectors"], *_said_of_model(arrays))
         except PromptError as error:
             raise PromptError(f"{path} holds no text vectors that can be used: {error}") from None
 
@@ -254,10 +263,11 @@ def encode_set(
     fingerprint: str,
     open_encoder: Callable[[], TextEncoder],
     *,
+    name: str | None = None,
     cache: Path | None = None,
 ) -> TextVectors:
     """Encode every sentence of a prompt set; see :func:`encode_sentences`."""
-    return encode_sentences(prompt_set.sentences, fingerprint, open_encoder, cache=cache)
+    return encode_sentences(prompt_set.sentences, fingerprint, open_encoder, name=name, cache=cache)
 
 
 def encode_sentences(
@@ -265,6 +275,7 @@ def encode_sentences(
     fingerprint: str,
     open_encoder: Callable[[], TextEncoder],
     *,
+    name: str | None = None,
     cache: Path | None = None,
 ) -> TextVectors:
     """Encode sentences, each only once per model and machine.
@@ -277,6 +288,8 @@ def encode_sentences(
         The model's; the name of its file in the cache.
     open_encoder : callable
         Opens the model's text encoder; called only where a sentence is not in the cache.
+    name : str, optional
+        The model's name, for a file that other programs read.
     cache : pathlib.Path, optional
         Folder of the cache; :func:`cache_home` where none is given.
 
@@ -307,7 +320,7 @@ def encode_sentences(
                 _write_cache(held, file)
     if held is None:
         raise PromptError("There is no sentence to encode: the prompt set is empty.")
-    return TextVectors(wanted, np.array([held.of(s) for s in wanted]), fingerprint)
+    return TextVectors(wanted, np.array([held.of(s) for s in wanted]), name, fingerprint)
 
 
 # --- vectors ---------------------------------------------------------------------------------
@@ -355,7 +368,7 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             if isinstance(archive, np.ndarray):
                 raise ValueError("it is a single array, not a .npz of `prompts` and `vectors`")
             with archive:
-                wanted = ["prompts", "vectors", *({"model_id"} & set(archive.files))]
+                wanted = ["prompts", "vectors", *({*_ABOUT_MODEL} & set(archive.files))]
                 return {key: archive[key] for key in wanted}
     except FileNotFoundError:
         raise PromptError(
@@ -388,11 +401,19 @@ def _texts(array: NDArray[Any]) -> tuple[str, ...]:
     return tuple(array.tolist())
 
 
-def _model(array: NDArray[Any] | None) -> str | None:
+def _said_of_model(arrays: Mapping[str, NDArray[Any]]) -> tuple[str | None, str | None]:
+    """Read the model's name and fingerprint, as far as they are there."""
+    name, fingerprint = (_text(key, arrays.get(key)) for key in _ABOUT_MODEL)
+    if fingerprint is None and name is not None and _FINGERPRINT.fullmatch(name):
+        return None, name
+    return name, fingerprint
+
+
+def _text(key: str, array: NDArray[Any] | None) -> str | None:
     if array is None:
         return None
     if array.size != 1 or array.dtype.kind != "U":
-        raise PromptError(f"`model_id` must be one text, got shape {array.shape} of {array.dtype}")
+        raise PromptError(f"`{key}` must be one text, got shape {array.shape} of {array.dtype}")
     return str(array.item())
 
 
@@ -430,7 +451,7 @@ def _read_cache(file: Path, fingerprint: str) -> TextVectors | None:
     except PromptError as error:
         _log.warning("The cached text vectors are made again: %s", error)
         return None
-    if held.model != fingerprint:
+    if held.fingerprint != fingerprint:
         _log.warning("The cached text vectors are made again: %s is of another model", file)
         return None
     return held
@@ -447,7 +468,8 @@ def _encoded(
     sentences: Sequence[str], fingerprint: str, open_encoder: Callable[[], TextEncoder]
 ) -> TextVectors:
     try:
-        return TextVectors(tuple(sentences), open_encoder().encode(sentences), fingerprint)
+        vectors = open_encoder().encode(sentences)
+        return TextVectors(tuple(sentences), vectors, fingerprint=fingerprint)
     except PromptError as error:
         raise PromptError(f"The text encoder returned what cannot be used: {error}") from error
 
@@ -461,4 +483,4 @@ def _joined(held: TextVectors | None, new: TextVectors, file: Path) -> TextVecto
             "it is made again."
         )
     vectors = np.concatenate([held.vectors, new.vectors])
-    return TextVectors(held.sentences + new.sentences, vectors, new.model)
+    return TextVectors(held.sentences + new.sentences, vectors, fingerprint=new.fingerprint)

@@ -100,9 +100,9 @@ def sentence_vector(
 
 def _load_for(identity: ModelIdentity, file: Path) -> TextVectors:
     vectors = TextVectors.load(file)
-    if vectors.model not in (None, identity.fingerprint, identity.name):
+    if not identity.may_be(vectors.model, vectors.fingerprint):
         raise FingerprintMismatch(
-            f"{file} holds text vectors of the model {vectors.model}, the corpus embeddings of "
+            f"{file} holds text vectors of the model {_whose(vectors)}, the corpus embeddings of "
             f"{identity.name} ({identity.fingerprint[:12]}). Encode the prompts with the corpus's "
             f"model: clipcal prompts encode SET -o {file}"
         )
@@ -112,3 +112,8 @@ def _load_for(identity: ModelIdentity, file: Path) -> TextVectors:
             f"{identity.dim}: they are of different models."
         )
     return vectors
+
+
+def _whose(vectors: TextVectors) -> str:
+    short = (vectors.fingerprint or "")[:12]
+    return f"{vectors.model} ({short})" if vectors.model and short else vectors.model or short

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from clipcal.errors import PromptError
+from clipcal.errors import FingerprintMismatch, PromptError
+from clipcal.models.identity import ModelIdentity
 from clipcal.prompts.encode import (
     TextVectors,
     build,
@@ -27,6 +28,7 @@ from clipcal.prompts.encode import (
     encode_set,
 )
 from clipcal.prompts.promptset import Category, PromptSet, load_prompt_set
+from clipcal.prompts.resolve import text_vectors
 
 FINGERPRINT = "f" * 64
 SET = PromptSet(
@@ -99,28 +101,32 @@ def test_rows_are_normalised_once_and_for_all(rows: NDArray[np.float32]) -> None
     assert TextVectors(names, once.vectors).vectors.tobytes() == once.vectors.tobytes()
 
 
-@pytest.mark.parametrize("model", [None, FINGERPRINT])
-def test_what_was_saved_is_loaded_to_the_byte(tmp_path: Path, model: str | None) -> None:
+@pytest.mark.parametrize("model", [None, "ViT-B-32::openai"])
+@pytest.mark.parametrize("fingerprint", [None, FINGERPRINT])
+def test_what_was_saved_is_loaded_to_the_byte(
+    tmp_path: Path, model: str | None, fingerprint: str | None
+) -> None:
     path = tmp_path / "vectors with no ending"
     rows = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
-    saved = TextVectors(("a dog", "ein Hund", "犬"), rows, model)
+    saved = TextVectors(("a dog", "ein Hund", "犬"), rows, model, fingerprint)
     saved.save(path)
     loaded = TextVectors.load(path)
     assert loaded.sentences == saved.sentences
-    assert loaded.model == model
+    assert (loaded.model, loaded.fingerprint) == (model, fingerprint)
     assert loaded.vectors.tobytes() == saved.vectors.tobytes()
     assert os.listdir(tmp_path) == [path.name]
 
 
 def test_the_file_holds_plain_arrays_under_the_agreed_names(tmp_path: Path) -> None:
     path = tmp_path / "v.npz"
-    TextVectors(("a",), np.ones((1, 4), np.float32), "ViT-B-32::openai").save(path)
+    TextVectors(("a",), np.ones((1, 4), np.float32), "ViT-B-32::openai", FINGERPRINT).save(path)
     with np.load(path, allow_pickle=False) as archive:
-        assert sorted(archive.files) == ["model_id", "prompts", "vectors"]
+        assert sorted(archive.files) == ["fingerprint", "model_id", "prompts", "vectors"]
         assert archive["prompts"].dtype.kind == "U"
         assert archive["vectors"].dtype == np.float32
         assert archive["model_id"].shape == ()
         assert str(archive["model_id"]) == "ViT-B-32::openai"
+        assert str(archive["fingerprint"]) == FINGERPRINT
 
 
 @pytest.mark.parametrize(("module", "step"), [(np, "savez"), (os, "replace")])
@@ -169,6 +175,7 @@ def test_foreign_files_of_any_float_and_without_a_model_are_read(
         ({"prompts": np.array(["a", "a"])}, "'a' stands there twice"),
         ({"model_id": np.array(["a", "b"])}, "`model_id` must be"),
         ({"model_id": np.array(3)}, "`model_id` must be"),
+        ({"fingerprint": np.array(["a", "b"])}, "`fingerprint` must be"),
         ({"model_id": np.array({"a": 1}, object)}, "can run code"),
     ],
 )
@@ -225,6 +232,85 @@ def test_case_and_blanks_do_not_hide_a_sentence_but_the_letter_comes_first() -> 
     assert vectors.of("a cat").tolist() == [0, 1, 0]
     assert vectors.of("A CAT").tolist() == [1, 0, 0]
     assert vectors.of("a dog").tolist() == [0, 0, 1]
+
+
+# --- whose vectors a corpus takes ------------------------------------------------------------
+
+NAME = "ViT-B-32-quickgelu::openai"
+EMBEDDED = ModelIdentity(NAME, FINGERPRINT, "p" * 64, 2, "somewhere")
+OTHER = "0" * 64
+
+
+def brought(folder: Path, identity: ModelIdentity, **about: Any) -> TextVectors:
+    """Give a corpus of `identity` a file that says `about` its model."""
+    file = written(folder / "v.npz", **{key: np.array(text) for key, text in about.items()})
+    return text_vectors(["a"], identity, file=file)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ViT-B-32::openai",
+        "ViT-B-32-quickgelu::openai",
+        "open_clip:ViT-B-32/openai",
+        "ViT-B/32::OpenAI",
+    ],
+)
+def test_imported_embeddings_take_text_vectors_of_the_model_they_are_named_after(
+    tmp_path: Path, name: str
+) -> None:
+    imported = ModelIdentity.external(name, 2)
+    for about in ({"model_id": NAME, "fingerprint": FINGERPRINT}, {"model_id": NAME}, {}):
+        assert "a" in brought(tmp_path, imported, **about)
+
+
+@pytest.mark.parametrize("name", ["ViT-B-16::openai", "ViT-B-32::laion2b_e16", "mine", FINGERPRINT])
+def test_imported_embeddings_refuse_text_vectors_of_another_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FingerprintMismatch, match=rf"{NAME} \({OTHER[:12]}\)"):
+        brought(tmp_path, ModelIdentity.external(name, 2), model_id=NAME, fingerprint=OTHER)
+
+
+def test_a_fingerprint_alone_serves_embeddings_named_by_it_and_no_others(tmp_path: Path) -> None:
+    assert "a" in brought(tmp_path, ModelIdentity.external(OTHER, 2), model_id=OTHER)
+    with pytest.raises(FingerprintMismatch, match=OTHER[:12]):
+        brought(tmp_path, ModelIdentity.external(NAME, 2), model_id=OTHER)
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"model_id": NAME, "fingerprint": FINGERPRINT},
+        {"model_id": "renamed", "fingerprint": FINGERPRINT},
+        {"model_id": FINGERPRINT},
+        {"model_id": "ViT-B-32::openai"},
+        {},
+    ],
+)
+def test_embeddings_take_text_vectors_by_fingerprint_else_by_name(
+    tmp_path: Path, about: dict[str, str]
+) -> None:
+    assert "a" in brought(tmp_path, EMBEDDED, **about)
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"model_id": NAME, "fingerprint": OTHER},
+        {"model_id": OTHER},
+        {"model_id": "ViT-B-16::openai"},
+        {"model_id": "::"},
+    ],
+)
+def test_the_same_name_does_not_excuse_another_fingerprint(
+    tmp_path: Path, about: dict[str, str]
+) -> None:
+    with pytest.raises(FingerprintMismatch, match="clipcal prompts encode"):
+        brought(tmp_path, EMBEDDED, **about)
+
+
+def test_text_vectors_of_another_length_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FingerprintMismatch, match="2 numbers, the corpus of 3"):
+        brought(tmp_path, ModelIdentity.external(NAME, 3), model_id=NAME)
 
 
 # --- a prompt set's matrix -------------------------------------------------------------------
@@ -297,7 +383,7 @@ def test_only_what_is_missing_is_encoded_and_the_model_is_opened_only_then(
 ) -> None:
     first = encode(["x", "y", "x"])
     assert first.sentences == ("x", "y")
-    assert first.model == FINGERPRINT
+    assert (first.model, first.fingerprint) == (None, FINGERPRINT)
     second = encode(["z", "y"])
     assert encoder.seen == ["x", "y", "z"]
     assert second.sentences == ("z", "y")
@@ -349,7 +435,7 @@ def test_a_cache_file_of_another_model_is_not_believed(
 ) -> None:
     file = tmp_path / "text" / f"{FINGERPRINT}.npz"
     file.parent.mkdir()
-    TextVectors(("x",), np.ones((1, 8), np.float32), "another").save(file)
+    TextVectors(("x",), np.ones((1, 8), np.float32), fingerprint="0" * 64).save(file)
     encode(["x"])
     assert encoder.seen == ["x"]
 

@@ -13,10 +13,13 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
 from clipcal.commands.prompts import prompts_command
-from clipcal.errors import PromptError
+from clipcal.errors import FingerprintMismatch, PromptError
 from clipcal.models import registry, session
+from clipcal.models.identity import ModelIdentity
+from clipcal.models.registry import find_bundle
 from clipcal.prompts.encode import TextVectors, build
 from clipcal.prompts.promptset import load_prompt_set, packaged_sets, parse_prompt_set
+from clipcal.prompts.resolve import text_vectors
 
 
 def run(*arguments: str) -> Result:
@@ -63,13 +66,13 @@ def test_encode_writes_vectors_from_which_the_set_is_built(
 
     asked: list[str | None] = []
 
-    def find_bundle(name: str | None) -> SimpleNamespace:
+    def find(name: str | None) -> SimpleNamespace:
         asked.append(name)
         return bundle
 
     bundle = SimpleNamespace(name="tiny::test", fingerprint="f" * 64)
     monkeypatch.setenv("CLIPCAL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(registry, "find_bundle", find_bundle)
+    monkeypatch.setattr(registry, "find_bundle", find)
     monkeypatch.setattr(session, "open_text_encoder", lambda *_, **__: Encoder())
 
     output = tmp_path / "vectors.npz"
@@ -80,8 +83,24 @@ def test_encode_writes_vectors_from_which_the_set_is_built(
     assert told["fingerprint"] == bundle.fingerprint
     assert told["vectors"] == len(moderation.sentences)
     vectors = TextVectors.load(output)
-    assert vectors.model == bundle.fingerprint
+    assert (vectors.model, vectors.fingerprint) == (bundle.name, bundle.fingerprint)
     assert build(moderation, vectors).matrix.shape[1] == told["dim"] == 4
+
+
+def test_encoded_prompts_serve_vectors_imported_under_the_models_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPCAL_CACHE", str(tmp_path / "cache"))
+    output = tmp_path / "vectors.npz"
+    run("encode", "demo", "-o", str(output), "--device", "cpu")
+    builtin = find_bundle(None)
+    imported = ModelIdentity.external("builtin::scenes", builtin.manifest.dim)
+    demo = load_prompt_set("demo")
+    for identity in (imported, ModelIdentity.of_bundle(builtin)):
+        taken = text_vectors(demo.sentences, identity, file=output)
+        assert build(demo, taken).matrix.shape[1] == builtin.manifest.dim
+    with pytest.raises(FingerprintMismatch, match="builtin::scenes"):
+        text_vectors(demo.sentences, ModelIdentity.external("another", 128), file=output)
 
 
 @pytest.mark.parametrize("command", ["list", "show", "encode"])

@@ -126,6 +126,22 @@ def test_several_weights_ask_for_one(home: Path) -> None:
         find_bundle("ViT-B-32")
 
 
+def test_full_precision_goes_before_half_and_half_is_found_alone(home: Path) -> None:
+    half = write_bundle(home / "ViT-B-32-quickgelu__openai-fp16")
+    for asked in ("ViT-B-32::openai", "ViT-B-32-quickgelu::openai", "ViT-B-32"):
+        assert find_bundle(asked) == half
+    full = write_bundle(home / "ViT-B-32-quickgelu__openai")
+    for asked in ("ViT-B-32::openai", "ViT-B-32-quickgelu::openai", "ViT-B-32"):
+        assert find_bundle(asked) == full
+
+
+def test_half_precision_is_listed_by_a_name_that_finds_it(home: Path) -> None:
+    write_bundle(home / "ViT-B-32__laion2b_e16-fp16")
+    write_bundle(home / "ViT-B-32-quickgelu__openai")
+    with pytest.raises(BundleError, match=r"ViT-B-32-quickgelu::openai, ViT-B-32::laion2b_e16\."):
+        find_bundle("ViT-B-32")
+
+
 @pytest.mark.parametrize("name", [None, "builtin"])
 def test_the_builtin_model_is_the_packaged_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str | None
