@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING, Literal, cast
 import click
 
 from clipcal.commands.common import json_option, print_json, say
-from clipcal.errors import ClipcalError, SourceError
+from clipcal.errors import ProviderError, SourceError
 
 if TYPE_CHECKING:
     from clipcal.models.bundle import Bundle
 
-_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-_NEEDED = ("torch", "torchvision", "open_clip", "onnx", "onnxscript")
+_NEEDED = (
+    "torch",
+    "torchvision",
+    "open_clip",
+    "timm",
+    "huggingface_hub",
+    "onnx",
+    "onnx_ir",
+    "onnxscript",
+)
 _file = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -77,16 +85,17 @@ def export_command(
     """
     started = time.monotonic()
     _check_extra()
+    chosen = cast(Literal["fp32", "fp16"], precision)
     # The exporters of torch print as they please; standard output is for the result.
     with contextlib.redirect_stdout(sys.stderr):
         from clipcal.export.bundle_writer import default_folder, export_bundle
 
         bundle = export_bundle(
             name,
-            out or default_folder(name, weights),
+            out or default_folder(name, weights, chosen),
             weights=weights,
             tokenizer=tokenizer,
-            precision=cast(Literal["fp32", "fp16"], precision),
+            precision=chosen,
             compact=compact,
             seed=seed,
             licence=licence,
@@ -100,8 +109,11 @@ def export_command(
 def _check_extra() -> None:
     from importlib.util import find_spec
 
-    if any(find_spec(module) is None for module in _NEEDED):
-        raise ClipcalError("Export needs torch and open_clip: pip install 'clipcal[export]'")
+    missing = [module for module in _NEEDED if find_spec(module) is None]
+    if missing:
+        raise ProviderError(
+            f"Export needs {', '.join(missing)}, not installed here: pip install 'clipcal[export]'"
+        )
 
 
 def _pictures(paths: tuple[Path, ...]) -> list[Path]:
@@ -114,7 +126,9 @@ def _pictures(paths: tuple[Path, ...]) -> list[Path]:
 def _pictures_in(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    return sorted(file for file in path.rglob("*") if file.suffix.lower() in _PICTURES)
+    from clipcal.index.sources import IMAGE_SUFFIXES
+
+    return sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def _show(bundle: Bundle, seconds: float, as_json: bool) -> None:

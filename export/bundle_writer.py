@@ -30,14 +30,14 @@ from clipcal.models.bundle import (
     fingerprint_of,
     sha256_file,
 )
-from clipcal.models.registry import bundle_home
+from clipcal.models.registry import HALF_SUFFIX, bundle_home
 
 Precision = Literal["fp32", "fp16"]
 GRAPH_SUFFIXES = (".onnx", ".data")
 _TOOLS = ("torch", "open_clip_torch", "timm", "onnx", "onnxscript", "tokenizers")
 
 
-def default_folder(name: str, weights: Path | None = None) -> Path:
+def default_folder(name: str, weights: Path | None = None, precision: Precision = "fp32") -> Path:
     """Return where a bundle goes when no folder is named: where its name is looked up.
 
     Parameters
@@ -46,13 +46,16 @@ def default_folder(name: str, weights: Path | None = None) -> Path:
         As for :func:`export_bundle`.
     weights : pathlib.Path, optional
         As for :func:`export_bundle`.
+    precision : {"fp32", "fp16"}
+        As for :func:`export_bundle`; either has a folder of its own.
 
     Returns
     -------
     pathlib.Path
         A folder below :func:`clipcal.models.registry.bundle_home`.
     """
-    return bundle_home() / resolve(name, weights).name.folder
+    folder = resolve(name, weights).name.folder
+    return bundle_home() / (folder + HALF_SUFFIX if precision == "fp16" else folder)
 
 
 def export_bundle(
@@ -216,11 +219,17 @@ def _new_folder(out: Path) -> Iterator[Path]:
 
 
 def _put_in_place(folder: Path, out: Path) -> None:
+    if not out.exists():
+        folder.rename(out)
+        return
+    _carry_over(out, folder)
     old = folder.with_suffix(".old")
-    if out.exists():
-        _carry_over(out, folder)
-        out.rename(old)
-    folder.rename(out)
+    out.rename(old)
+    try:
+        folder.rename(out)
+    except BaseException:  # an interrupt from the keyboard too
+        old.rename(out)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

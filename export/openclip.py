@@ -422,7 +422,8 @@ def _is_torchscript(file: Path) -> bool:
 
 def _unscripted(file: Path, folder: Path) -> Path:
     """Take the weights out of an archive of TorchScript, as OpenAI publishes them."""
-    state = torch.jit.load(file, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+    script = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]  # torch's
+    state = script.state_dict()
     about = ("input_resolution", "context_length", "vocab_size")
     kept = {key: value for key, value in state.items() if key not in about}
     torch.save(kept, folder / "weights.pt")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import tokenizers
@@ -18,6 +21,7 @@ from clipcal.models.preprocess import open_rgb, to_pixels
 from clipcal.models.session import cpu_session
 
 BATCH_SIZES = (1, 2, 7)
+_GROUP = math.lcm(*BATCH_SIZES)
 TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2}
 MIN_COSINE = {"fp32": 0.99999, "fp16": 0.999}
 _SENTENCES = (
@@ -32,6 +36,7 @@ _SENTENCES = (
 _GENERATED = ((640, 480), (300, 500), (97, 64), (256, 256))  # width, height
 
 Embeddings = NDArray[np.float32]
+Item = TypeVar("Item")
 
 
 class _Graph:
@@ -58,8 +63,10 @@ def measure(
     """Compare both exported graphs with the torch model.
 
     Pictures go through open_clip's own preprocessing on torch's side and through
-    :mod:`clipcal.models.preprocess` on the other, so that the whole path is compared; random
-    pixels and random token ids are added at batch sizes 1, 2 and 7.
+    :mod:`clipcal.models.preprocess` on the other, so that the whole path is compared. Pictures,
+    sentences, random pixels and random token ids all pass the graphs in batches of 1, of 2 and of
+    7; where there are too few to fill a batch they come again. No more than 14 pictures are held
+    at once.
 
     Parameters
     ----------
@@ -81,10 +88,12 @@ def measure(
 
     Raises
     ------
+    ImageError
+        If a picture cannot be read.
     ParityFailure
         If a tower leaves the tolerance.
     """
-    pictures = [_picture_of(path) for path in images] or draw_pictures()
+    pictures: Sequence[Path | Image.Image] = images or draw_pictures()
     kind = "given" if images else "generated"
     half = precision == "fp16"
     images_in, sentences_in = _Graph(visual, half), _Graph(textual, half)
@@ -126,28 +135,62 @@ def _picture(rng: np.random.Generator, width: int, height: int) -> Image.Image:
 
 
 def _visual(
-    loaded: LoadedModel, graph: _Graph, pictures: Sequence[Image.Image], described: str
+    loaded: LoadedModel,
+    graph: _Graph,
+    pictures: Sequence[Path | Image.Image],
+    described: str,
 ) -> TowerParity:
-    preprocessing = loaded.preprocessing
-    pixels = np.stack([to_pixels(picture, preprocessing) for picture in pictures])
-    tensors = torch.stack([loaded.transform(picture) for picture in pictures])
-    pairs = [(_embed_images(loaded, tensors), graph(pixels))]
     rng = np.random.default_rng(1)
-    for size in BATCH_SIZES:
-        shape = (size, preprocessing.height, preprocessing.width, 3)
-        noise = rng.integers(0, 256, shape, dtype=np.uint8)
-        pairs.append((_embed_images(loaded, _normalised(noise, loaded)), graph(noise)))
+    shape = (_GROUP, loaded.preprocessing.height, loaded.preprocessing.width, 3)
+    noise = rng.integers(0, 256, shape, dtype=np.uint8)
+    groups = itertools.chain(
+        (_prepared(loaded, group) for group in _groups(pictures)),
+        [(_normalised(noise, loaded), noise)],
+    )
+    pairs = [
+        pair
+        for tensors, pixels in groups
+        for pair in _at_every_size(_embed_images(loaded, tensors), graph, pixels)
+    ]
     return _compare(pairs, f"{described} by open_clip's preprocessing; random pixels")
 
 
 def _textual(loaded: LoadedModel, graph: _Graph, tokenizer: tokenizers.Tokenizer) -> TowerParity:
-    encodings = tokenizer.encode_batch(list(_SENTENCES))
+    sentences = [sentence for group in _groups(_SENTENCES) for sentence in group]
+    encodings = tokenizer.encode_batch(sentences)
+    real = np.asarray([encoding.ids for encoding in encodings], np.int64)
     rng = np.random.default_rng(2)
-    sentences = np.asarray([encoding.ids for encoding in encodings], np.int64)
-    shapes = [(size, loaded.context_length) for size in BATCH_SIZES]
-    noise = [rng.integers(0, sentences.max() + 1, shape, dtype=np.int64) for shape in shapes]
-    pairs = [(_embed_tokens(loaded, ids), graph(ids)) for ids in (sentences, *noise)]
+    noise = rng.integers(0, real.max() + 1, (_GROUP, loaded.context_length), dtype=np.int64)
+    pairs = [
+        pair
+        for ids in (real, noise)
+        for pair in _at_every_size(_embed_tokens(loaded, ids), graph, ids)
+    ]
     return _compare(pairs, f"{len(_SENTENCES)} sentences; random token ids")
+
+
+def _groups(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """Deal the items into groups that every batch size divides, the last filled from the first."""
+    for start in range(0, len(items), _GROUP):
+        yield [items[number % len(items)] for number in range(start, start + _GROUP)]
+
+
+def _at_every_size(
+    expected: Embeddings, graph: _Graph, rows: NDArray[np.uint8] | NDArray[np.int64]
+) -> Iterator[tuple[Embeddings, Embeddings]]:
+    """Run the graph on batches of each size, and pair what it gives with what torch gave."""
+    for size in BATCH_SIZES:
+        for start in range(0, len(rows), size):
+            yield expected[start : start + size], graph(rows[start : start + size])
+
+
+def _prepared(
+    loaded: LoadedModel, group: Sequence[Path | Image.Image]
+) -> tuple[torch.Tensor, NDArray[np.uint8]]:
+    """Preprocess pictures by open_clip for torch, and by clipcal for the graph."""
+    opened = [_picture_of(each) if isinstance(each, Path) else each for each in group]
+    tensors = torch.stack([loaded.transform(picture) for picture in opened])
+    return tensors, np.stack([to_pixels(picture, loaded.preprocessing) for picture in opened])
 
 
 def _normalised(pixels: NDArray[np.uint8], loaded: LoadedModel) -> torch.Tensor:

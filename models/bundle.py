@@ -217,7 +217,9 @@ def fingerprint_of(manifest: Manifest) -> str:
     """Hash what decides an embedding: architecture, weights, preprocessing, tokenizer, precision.
 
     Tool versions, opset and file layout are left out: exporting the same weights again with
-    another torch gives the same fingerprint, since parity holds both to the same source.
+    another torch gives the same fingerprint, since parity holds both to the same source. The
+    tokenizer counts by the bytes of its file: should another version of ``tokenizers`` write the
+    same tokenizer differently, the export counts as another model.
 
     Parameters
     ----------

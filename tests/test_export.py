@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import socket
@@ -25,8 +26,8 @@ from safetensors.torch import save_file
 from small_bundle import word_tokenizer
 
 from clipcal.commands.export import export_command
-from clipcal.errors import BundleError, ClipcalError, ImageError, ParityFailure
-from clipcal.export import bundle_writer
+from clipcal.errors import BundleError, ImageError, ParityFailure, ProviderError
+from clipcal.export import bundle_writer, parity
 from clipcal.export.bundle_writer import default_folder, export_bundle
 from clipcal.export.graph import compact_weights
 from clipcal.export.openclip import hash_weights, load, resolve
@@ -311,6 +312,30 @@ def test_a_failure_leaves_the_bundle_that_was_there(
     before.verify()
 
 
+def test_a_replacement_that_fails_at_the_last_step_leaves_the_bundle_that_was_there(
+    config: str,
+    tmp_path: Path,
+    ready_graphs: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ready_graphs()
+    out = tmp_path / "bundles" / "out"
+    before = export_bundle(f"{config}::random", out)
+    rename = Path.rename
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if self.suffix == ".new":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export_bundle(f"{config}::random", out, overwrite=True, licence="MIT")
+    assert Bundle.load(out) == before
+    before.verify()
+    assert [each.name for each in out.parent.iterdir()] == ["out"]
+
+
 def test_a_bundle_is_only_replaced_on_request(
     config: str, tmp_path: Path, ready_graphs: Callable[..., None]
 ) -> None:
@@ -334,6 +359,36 @@ def test_a_folder_of_something_else_is_never_replaced(config: str, tmp_path: Pat
     with pytest.raises(BundleError, match="not a bundle"):
         export_bundle(f"{config}::random", tmp_path / "holiday", overwrite=True)
     assert (tmp_path / "holiday" / "photo.jpg").exists()
+
+
+@pytest.mark.parametrize("count", [1, 7, 15])
+def test_pictures_and_noise_pass_in_every_batch_size_of_the_manifest(
+    config: str,
+    tmp_path: Path,
+    ready_graphs: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
+) -> None:
+    ready_graphs()
+    pictures = [tmp_path / f"{number}.png" for number in range(count)]
+    for number, file in enumerate(pictures):
+        Image.new("RGB", (40, 30), (number, 2 * number, 0)).save(file)
+    seen: dict[bytes, set[int]] = {}
+    run = parity._Graph.__call__
+
+    def noting(self: Any, rows: Any) -> Any:
+        for row in rows:
+            seen.setdefault(row.tobytes(), set()).add(len(rows))
+        return run(self, rows)
+
+    monkeypatch.setattr(parity._Graph, "__call__", noting)
+    bundle = export_bundle(f"{config}::random", tmp_path / "out", images=pictures)
+    found = bundle.manifest.parity
+    assert found.visual.batch_sizes == found.textual.batch_sizes == (1, 2, 7)
+    assert found.visual.inputs.startswith(f"{count} given pictures")
+    # Distinct rows: pictures and sentences once each, whether or not they came again, and noise.
+    assert len(seen) == count + 14 + len(parity._SENTENCES) + 14
+    assert set(map(frozenset, seen.values())) == {frozenset({1, 2, 7})}
 
 
 def test_a_picture_that_cannot_be_read_is_named(
@@ -594,11 +649,20 @@ def test_without_a_folder_the_bundle_goes_where_its_name_is_looked_up(
     assert found.manifest.parity.visual.inputs.startswith("1 given pictures")
 
 
-def test_without_the_extra_the_command_names_it(
-    config: str, monkeypatch: pytest.MonkeyPatch
+def test_either_precision_has_a_folder_of_its_own(config: str) -> None:
+    full, half = (default_folder(f"{config}::random", None, each) for each in ("fp32", "fp16"))
+    assert half == full.with_name(f"{full.name}-fp16")
+
+
+@pytest.mark.parametrize("module", ["torch", "timm", "huggingface_hub", "onnx_ir"])
+def test_without_the_extra_the_command_names_what_is_missing(
+    config: str, monkeypatch: pytest.MonkeyPatch, module: str
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ClipcalError, match=r"pip install 'clipcal\[export\]'"):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == module else find(name)
+    )
+    with pytest.raises(ProviderError, match=rf"needs {module}.*pip install 'clipcal\[export\]'"):
         export_command.main([f"{config}::random"], standalone_mode=False)
 
 
