@@ -26,8 +26,9 @@ def classify_command(
 ) -> None:
     """Compare images with a few sentences, without a corpus.
 
-    Shown are cosines, and the model's softmax over the sentences given: a share that depends on
-    which sentences those are, not a probability. To decide by: clipcal calibrate
+    Shown are cosines and shares. A share is the softmax over the sentences given, so it depends
+    on which those are; with a model that has a bias (SigLIP) it is the sigmoid of each sentence
+    by itself. Neither is a calibrated probability. To decide by: clipcal calibrate
 
     \b
     Example:

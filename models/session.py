@@ -195,9 +195,10 @@ class _Graph:
         try:
             result: Embeddings = self.session.run(None, {self.input_name: rows})[0]
         except Exception as error:  # ONNX Runtime's exceptions share no base but this
+            elsewhere = "" if self.provider == CPU else ", or --device cpu"
             raise ProviderError(
                 f"{self.provider} failed on a batch of {size}: {_first_line(error)}. "
-                "Next: a smaller model, or --device cpu."
+                f"Next: a smaller model{elsewhere}."
             ) from error
         return result
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.special import softmax
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
 
 from clipcal.errors import ImageError
-from clipcal.models.bundle import Bundle
+from clipcal.models.bundle import Bundle, Manifest
 from clipcal.models.preprocess import load_pixels
 from clipcal.models.session import open_image_encoder, open_text_encoder
 
@@ -24,7 +25,7 @@ class Classified:
     image : pathlib.Path
         The image.
     ranked : tuple of (str, float, float)
-        Sentence, cosine, and the softmax of the model's logits over the sentences given.
+        Sentence, cosine, and share (:func:`classify`).
     error : str or None
         Why the image could not be read.
     """
@@ -37,7 +38,11 @@ class Classified:
 def classify(
     bundle: Bundle, images: Sequence[Path], sentences: Sequence[str], *, device: str = "auto"
 ) -> list[Classified]:
-    """Compare each image with each sentence.
+    r"""Compare each image with each sentence.
+
+    A share is what the model was trained to give for a cosine :math:`c`: the softmax of
+    :math:`s\,c` over the sentences given (CLIP), or, where the model has a bias :math:`b`, the
+    sigmoid of :math:`s\,c + b` (SigLIP), which no other sentence changes.
 
     Parameters
     ----------
@@ -70,8 +75,15 @@ def classify(
             results.append(Classified(image, error=str(error)))
             continue
         cosines = texts @ encoder.encode(pixels[np.newaxis])[0]
-        shares = softmax(cosines * bundle.manifest.logit_scale)
+        shares = _shares(cosines, bundle.manifest)
         order = np.argsort(-cosines, kind="stable")
         ranked = tuple((sentences[i], float(cosines[i]), float(shares[i])) for i in order)
         results.append(Classified(image, ranked))
     return results
+
+
+def _shares(cosines: NDArray[np.float32], manifest: Manifest) -> NDArray[np.float32]:
+    logits = cosines * manifest.logit_scale
+    if manifest.logit_bias is None:
+        return np.asarray(softmax(logits), np.float32)
+    return np.asarray(expit(logits + manifest.logit_bias), np.float32)

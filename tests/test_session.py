@@ -129,7 +129,7 @@ def test_the_graph_only_sees_the_sizes_announced(
 ) -> None:
     seen = []
 
-    class Spy(onnxruntime.InferenceSession):  # type: ignore[misc]
+    class Spy(onnxruntime.InferenceSession):  # type: ignore[misc]  # untyped base
         def run(self, names: Any, feed: Any, options: Any = None) -> Any:
             seen.extend(len(rows) for rows in feed.values())
             return super().run(names, feed, options)
@@ -160,6 +160,24 @@ def test_memory_stays_flat_over_many_batches(bundle: Bundle) -> None:
 def test_rows_of_the_wrong_shape_are_a_programming_error(bundle: Bundle) -> None:
     with pytest.raises(ValueError, match="the graph takes"):
         open_image_encoder(bundle, device="cpu").encode(noise(2)[:, :16])
+
+
+def test_a_batch_that_fails_sends_to_the_cpu_only_from_elsewhere(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = open_image_encoder(bundle, device="cpu")
+    graph = encoder._graph  # type: ignore[attr-defined]  # the protocol does not show it
+
+    class Full:
+        def run(self, *_: Any) -> Any:
+            raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(graph, "session", Full())
+    with pytest.raises(ProviderError, match=r"out of memory\. Next: a smaller model\.$"):
+        encoder.encode(noise(1))
+    monkeypatch.setattr(graph, "provider", "CUDAExecutionProvider")
+    with pytest.raises(ProviderError, match=r"or --device cpu\.$"):
+        encoder.encode(noise(1))
 
 
 # --- devices ----------------------------------------------------------------------------------
