@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,14 +12,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from clipcal.calibrate.scores import Scores, category_scores
 from clipcal.demo.captions import HELD_OUT_PATTERNS
 from clipcal.demo.scenes import draw_scene
+from clipcal.prompts.encode import TextVectors, build
+from clipcal.prompts.promptset import PromptSet, load_prompt_set
 
 Vectors = NDArray[np.floating[Any]]  # (n, dim), rows L2-normalised
 EncodeImages = Callable[[Sequence[Image.Image]], Vectors]
 EncodeTexts = Callable[[Sequence[str]], Vectors]
 
-PROMPTS = Path(__file__).resolve().parent.parent / "prompts" / "sets" / "demo.toml"
+PROMPTS = "demo"  # the packaged set
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,29 +102,6 @@ def draw_held_out(n: int, *, seed: int) -> HeldOutScenes:
     return HeldOutScenes(tuple(images), tuple(categories))
 
 
-def _unit(rows: Vectors) -> Vectors:
-    unit: Vectors = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
-    return unit
-
-
-def _text_vectors(encode: EncodeTexts, prompts: Sequence[str], templates: Sequence[str]) -> Vectors:
-    """Return one vector per prompt: the normalised mean over its templates."""
-    vectors = encode([template.format(p) for p in prompts for template in templates])
-    return _unit(vectors.reshape(len(prompts), len(templates), -1).mean(axis=1))
-
-
-def category_scores(
-    embeddings: Vectors, encode: EncodeTexts, category: Mapping[str, Any], templates: Sequence[str]
-) -> NDArray[np.floating[Any]]:
-    """Return ``pool(prompts) - pool(against)`` of every embedding."""
-    pool = np.max if category.get("pool", "max") == "max" else np.mean
-    of = {
-        side: pool(embeddings @ _text_vectors(encode, category[side], templates).T, axis=1)
-        for side in ("prompts", "against")
-    }
-    return np.asarray(of["prompts"] - of["against"])
-
-
 def evaluate(
     scenes: HeldOutScenes, encode_images: EncodeImages, encode_texts: EncodeTexts
 ) -> Evaluation:
@@ -136,18 +114,21 @@ def evaluate(
     encode_images, encode_texts
         The model: pictures or sentences to L2-normalised vectors.
     """
-    prompt_set = tomllib.loads(PROMPTS.read_text(encoding="utf-8"))
+    packaged = load_prompt_set(PROMPTS)
     embeddings = encode_images(scenes.images)
+    sets = [packaged, *(replace(packaged, templates=(p,)) for p in HELD_OUT_PATTERNS)]
+    scores = [_scores(embeddings, encode_texts, prompt_set) for prompt_set in sets]
     results = {}
-    for name, category in prompt_set["category"].items():
-        present = np.array([name in of_scene for of_scene in scenes.categories])
-        auc = [
-            float(
-                roc_auc_score(
-                    present, category_scores(embeddings, encode_texts, category, templates)
-                )
-            )
-            for templates in (prompt_set["templates"], *((p,) for p in HELD_OUT_PATTERNS))
-        ]
-        results[name] = CategoryResult(int(present.sum()), auc[0], float(np.mean(auc[1:])))
+    for column, category in enumerate(packaged.categories):
+        present = np.array([category.name in shown for shown in scenes.categories])
+        auc = [float(roc_auc_score(present, each[:, column])) for each in scores]
+        count = int(present.sum())
+        results[category.name] = CategoryResult(count, auc[0], float(np.mean(auc[1:])))
     return Evaluation(len(scenes.images), results)
+
+
+def _scores(embeddings: Vectors, encode: EncodeTexts, prompt_set: PromptSet) -> Scores:
+    """Return the score (n, categories) of every embedding, as ``clipcal score`` gives it."""
+    vectors = TextVectors(prompt_set.sentences, np.asarray(encode(prompt_set.sentences)))
+    prompts = build(prompt_set, vectors)
+    return category_scores(np.asarray(embeddings, np.float32) @ prompts.matrix.T, prompts)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from PIL import Image
 
 from clipcal.demo.captions import facts
 from clipcal.demo.scenes import OBJECTS, draw_scene
+from clipcal.files import replacing
 
 Pixels = NDArray[np.uint8]  # (side, side, 3) or (n, side, side, 3), RGB
 Stated = dict[str, Any]  # what is known of a scene, as JSON
@@ -25,6 +28,15 @@ Stated = dict[str, Any]  # what is known of a scene, as JSON
 # Shapes that pictures come in, as multiples of the shorter side; the demo's own is 4:3.
 _SHAPES = ((4 / 3, 1.0), (4 / 3, 1.0), (4 / 3, 1.0), (1.0, 1.0), (1.5, 1.0), (1.0, 4 / 3))
 _NAMES = tuple(OBJECTS)
+_FOLDER = Path(__file__).parent
+_DRAWING = (
+    "scenes.py",
+    "drawing.py",
+    "backgrounds.py",
+    "objects/*.py",
+    "captions.py",
+    "rendering.py",
+)
 _CATEGORY_RATE = 0.17  # above the demo's own, so that sensitive objects are not learned last
 
 
@@ -92,13 +104,14 @@ def render_scenes(
     side
         Side of the square pictures in pixels.
     folder
-        Where the rendered scenes are kept.
+        Where the rendered scenes are kept; the names of the files tell what was drawn and by
+        which version of the drawing code.
     workers
         Number of processes.
     single
         Show one object of any kind in each scene.
     """
-    name = f"{'single' if single else 'scenes'}-{seed}-{n}-{side}"
+    name = f"{'single' if single else 'scenes'}-{seed}-{n}-{side}-{drawing_version()}"
     pixel_file, fact_file = folder / f"{name}.npy", folder / f"{name}.json"
     if not fact_file.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,6 +126,16 @@ def render_scenes(
     )
 
 
+def drawing_version() -> str:
+    """Hash the code that decides what is drawn and what is known of it, as 12 digits."""
+    digest = hashlib.sha256()
+    for file in sorted(file for pattern in _DRAWING for file in _FOLDER.glob(pattern)):
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(_FOLDER).as_posix()} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()[:12]
+
+
 def _render_to(
     pixel_file: Path,
     fact_file: Path,
@@ -122,14 +145,16 @@ def _render_to(
     render: Callable[[int], tuple[Pixels, Stated]],
     workers: int,
 ) -> None:
-    pixels = np.lib.format.open_memmap(
-        pixel_file, mode="w+", dtype=np.uint8, shape=(n, side, side, 3)
-    )
     stated: list[Stated] = []
-    with ProcessPoolExecutor(workers) as pool:
+    shape = (n, side, side, 3)
+    # Spawned, not forked: the process that trains has threads already.
+    context = multiprocessing.get_context("spawn")
+    with replacing(pixel_file) as part, ProcessPoolExecutor(workers, mp_context=context) as pool:
+        pixels = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
         for row, (picture, known) in enumerate(pool.map(render, range(n), chunksize=64)):
             pixels[row] = picture
             stated.append(known)
-    pixels.flush()
+        pixels.flush()
     # The facts come last: their file says that the rendering is complete.
-    fact_file.write_text(json.dumps(stated), encoding="utf-8")
+    with replacing(fact_file) as part:
+        part.write_text(json.dumps(stated), encoding="utf-8")

@@ -263,7 +263,7 @@ class Training:
             HEADS[0] * (1 - done) + HEADS[1] * done,
         )
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
         nn.utils.clip_grad_norm_(self.objective.parameters(), 1.0)
         self.optimizer.step()
         with torch.no_grad():

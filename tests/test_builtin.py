@@ -11,7 +11,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from clipcal.calibrate.scores import category_scores
-from clipcal.demo.captions import PAIR_PATTERNS, PLACE_PATTERNS, TRAINING_PATTERNS
+from clipcal.demo.captions import (
+    HELD_OUT_PATTERNS,
+    PAIR_PATTERNS,
+    PLACE_PATTERNS,
+    TRAINING_PATTERNS,
+)
 from clipcal.demo.scenes import draw_scene
 from clipcal.models.preprocess import load_pixels
 from clipcal.models.registry import find_bundle
@@ -92,6 +97,10 @@ def test_the_unseen_patterns_share_no_wording_with_training() -> None:
 
     trained = bare((*TRAINING_PATTERNS, *PAIR_PATTERNS, *PLACE_PATTERNS))
     assert not bare(UNSEEN_PATTERNS) & trained
+
+
+def test_the_unseen_patterns_are_those_that_training_holds_out() -> None:
+    assert UNSEEN_PATTERNS == HELD_OUT_PATTERNS
 
 
 def test_the_bundle_is_whole_and_says_what_it_is() -> None:

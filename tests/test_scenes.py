@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clipcal.demo import rendering
 from clipcal.demo.backgrounds import BACKGROUNDS
 from clipcal.demo.batches import CELLS, Facts, Vocabulary, cell_labels, make_batch
 from clipcal.demo.captions import (
@@ -164,6 +166,31 @@ def test_rendered_scenes_are_kept(tmp_path):
     np.testing.assert_array_equal(first[0].pixels, again[0].pixels)
     assert files == {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
     assert all(len(scene.places) == 1 for scene in first)
+
+
+def test_scenes_drawn_by_other_code_are_not_taken_for_these(tmp_path, monkeypatch):
+    copied = tmp_path / "demo"
+    shutil.copytree(rendering._FOLDER, copied, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(rendering, "_FOLDER", copied)
+    versions = {rendering.drawing_version()}
+    for name in ("scenes.py", "objects/tools.py", "captions.py"):
+        with (copied / name).open("a") as stream:
+            stream.write("\n")
+        versions.add(rendering.drawing_version())
+    assert len(versions) == 4
+    render_scenes(1, seed=1, side=32, folder=tmp_path / "kept", workers=1)
+    (copied / "drawing.py").write_text("")
+    render_scenes(1, seed=1, side=32, folder=tmp_path / "kept", workers=1)
+    assert len(list((tmp_path / "kept").glob("*.npy"))) == 2
+
+
+def test_a_rendering_that_fails_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(rendering.json, "dumps", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        render_scenes(1, seed=1, side=32, folder=tmp_path, workers=1)
+    assert not list(tmp_path.glob("*.json*"))
+    monkeypatch.undo()
+    assert len(render_scenes(1, seed=1, side=32, folder=tmp_path, workers=1)) == 1
 
 
 def _one_object(x: float, y: float, radius: float) -> RenderedScene:
