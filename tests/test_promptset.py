@@ -169,7 +169,9 @@ NAMES = TEXT.filter(lambda t: t.isprintable() and not t.casefold().endswith("_sc
 
 
 def distinct(texts: st.SearchStrategy[str], most: int = 4) -> st.SearchStrategy[list[str]]:
-    fold = lambda text: " ".join(text.casefold().split())  # noqa: E731
+    def fold(text: str) -> str:
+        return " ".join(text.casefold().split())
+
     return st.lists(texts, min_size=1, max_size=most, unique_by=fold)
 
 
