@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from clipcal.commands.common import corpus_option, device_option, json_option, print_json, say
 from clipcal.commands.progress import progress
+
+if TYPE_CHECKING:
+    from clipcal.index.embed import EmbedReport
 
 
 @click.command("embed")
@@ -56,6 +61,7 @@ def embed_command(
     Example:
       clipcal embed photos/ 'more/**/*.jpg' --corpus corpus
     """
+    from clipcal.errors import SourceError
     from clipcal.index.embed import EmbedOptions, Progress, embed
     from clipcal.index.sources import discover
     from clipcal.index.store import Corpus
@@ -67,7 +73,11 @@ def embed_command(
     opened = Corpus.open(corpus_path).model if Corpus.exists(corpus_path) else None
     bundle = opened.find_bundle() if opened and model is None else find_bundle(model)
     discovery = discover(sources, allow_missing=prune)
-    corpus = Corpus.open_or_create(corpus_path, ModelIdentity.of_bundle(bundle))
+    if opened is None and not (discovery.files or discovery.unreadable):
+        raise SourceError(
+            f"There is no image in {', '.join(sources)}, so no corpus is made. Name a folder, an "
+            "image, a glob in quotes or a .txt file with a path a line: clipcal embed photos/"
+        )
     if opened is None and model is None:
         say(
             f"Taking the built-in model ({bundle.name}), made for trying clipcal, not for judging "
@@ -75,11 +85,15 @@ def embed_command(
             "then --model ViT-B-32::openai"
         )
 
+    @cache
     def open_encoder() -> ImageEncoder:
         encoder = open_image_encoder(bundle, device=device, threads=threads)
         say(f"Embedding with {bundle.name} on {encoder.provider}.", quiet=as_json)
         return encoder
 
+    if opened is None:
+        open_encoder()  # a model that does not run here must not leave a corpus bound to it
+    corpus = Corpus.open_or_create(corpus_path, ModelIdentity.of_bundle(bundle))
     options = EmbedOptions(
         workers or 0, max_pixels or MAX_PIXELS, prune=prune, check_content=check_content
     )
@@ -94,22 +108,26 @@ def embed_command(
     for ending, count in sorted(report.passed_over.items()):
         say(f"Passed over {count:,} files ending in {ending}: no images.", quiet=as_json)
     if as_json:
-        print_json(
-            {
-                "embedded": report.embedded,
-                "skipped": report.skipped,
-                "failed": report.failed,
-                "removed": report.removed,
-                "seconds": round(report.seconds, 3),
-                "images_per_second": round(report.images_per_second, 2),
-                "corpus": str(corpus_path),
-                "model": bundle.name,
-            }
-        )
-        return
-    removed = f", {report.removed:,} removed" if prune else ""
+        print_json({**_counts(report), "corpus": str(corpus_path), "model": bundle.name})
+    else:
+        _show(report, corpus_path, pruned=prune)
+
+
+def _counts(report: EmbedReport) -> dict[str, float]:
+    return {
+        "embedded": report.embedded,
+        "skipped": report.skipped,
+        "failed": report.failed,
+        "removed": report.removed,
+        "seconds": round(report.seconds, 3),
+        "images_per_second": round(report.images_per_second, 2),
+    }
+
+
+def _show(report: EmbedReport, corpus_path: Path, *, pruned: bool) -> None:
+    removed = f", {report.removed:,} removed" if pruned else ""
     click.echo(
-        f"{report.embedded:,} embedded, {report.skipped:,} skipped (embedded before), "
+        f"{report.embedded:,} embedded, {report.skipped:,} skipped (their content is embedded), "
         f"{report.failed:,} failed{removed} in {report.seconds:.1f} s "
         f"({report.images_per_second:.1f} images/s)."
     )

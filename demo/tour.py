@@ -45,7 +45,7 @@ def tour(folder: Path) -> tuple[Stop, ...]:
     return (
         Stop(
             "Embed the pictures. What was embedded before is skipped.",
-            ("embed", str(folder / IMAGES), *corpus),
+            ("embed", str(folder / IMAGES), "--prune", *corpus),
         ),
         Stop("Index them for searches.", ("index", *corpus)),
         Stop(

@@ -163,11 +163,12 @@ def _read_contents(file: Path) -> list[str | None]:
     """The SHA-256 of each image's file, where the metadata holds it."""
     if CONTENT_COLUMN not in _column_names(file):
         return [None] * len(read_paths(file))
-    return [value if _is_sha256(value) else None for value in _read_column(file, CONTENT_COLUMN)]
+    return [_sha256(value) for value in _read_column(file, CONTENT_COLUMN)]
 
 
-def _is_sha256(value: object) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
+def _sha256(value: object) -> str | None:
+    hashed = isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value)
+    return str(value) if hashed else None
 
 
 def _column_names(file: Path) -> list[str]:

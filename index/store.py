@@ -8,7 +8,6 @@ loses no more than the batch in flight.
 from __future__ import annotations
 
 import hashlib
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -21,14 +20,21 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from clipcal.errors import CorpusBusy, StoreError
-from clipcal.index.schema import SCHEMA, SCHEMA_VERSION
+from clipcal.index.database import (
+    DATABASE,
+    check_version,
+    configured,
+    connect,
+    lay_out,
+    told,
+    transaction,
+)
 from clipcal.index.shards import Embeddings, Rows, Shards
 from clipcal.models.identity import ModelIdentity
 
 State = Literal["embedded", "failed", "removed"]
 
 ITEM_COLUMNS = "id, uri, sha256, size, stamp, state, reason, row"
-DATABASE = "corpus.db"
 LOCK = "corpus.lock"
 
 
@@ -102,7 +108,7 @@ class Corpus:
         """Whether `path` holds a corpus; one whose making was killed is none."""
         if not (path / DATABASE).is_file():
             return False
-        with closing(_connect(path)) as database:
+        with closing(connect(path)) as database:
             try:
                 return bool(database.execute("PRAGMA user_version").fetchone()[0])
             except sqlite3.DatabaseError:
@@ -122,15 +128,15 @@ class Corpus:
                 f"There is no corpus in {path}. Embed some images first: "
                 f"clipcal embed photos/ --corpus {path}"
             )
-        database = _connect(path)
+        database = connect(path)
         try:
-            database = _configured(path, database)
-            _check_version(path, database)
+            database = configured(path, database)
+            check_version(path, database)
             (text,) = database.execute("SELECT value FROM meta WHERE key = 'model'").fetchone()
             return cls(path, database, ModelIdentity.from_json(text))
         except (sqlite3.Error, ValueError, TypeError) as error:
             database.close()
-            raise _told(path, error) from error
+            raise told(path, error) from error
         except StoreError:
             database.close()
             raise
@@ -140,8 +146,8 @@ class Corpus:
         """Make an empty corpus for `model`; the database appears whole or not at all."""
         try:
             path.mkdir(parents=True, exist_ok=True)
-            with closing(_connect(path)) as database:
-                _lay_out(path, database, model)
+            with closing(connect(path)) as database:
+                lay_out(path, database, model)
         except (OSError, sqlite3.OperationalError) as error:
             raise StoreError(
                 f"A corpus cannot be made in {path}: {error}. Name a folder that can be written: "
@@ -161,7 +167,7 @@ class Corpus:
         corpus = cls.open(path) if cls.exists(path) else cls.create(path, model)
         corpus.model.require_same(model, corpus=str(path))
         if corpus.model != model:  # the same model, lying elsewhere now
-            with _transaction(path, corpus._database) as database:
+            with transaction(path, corpus._database) as database:
                 database.execute(
                     "UPDATE meta SET value = ? WHERE key = 'model'", (model.to_json(),)
                 )
@@ -354,90 +360,10 @@ class Corpus:
         try:
             return self._database.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise _told(self.path, error) from error
+            raise told(self.path, error) from error
 
     def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
-        return _transaction(self.path, self._database)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(
-        path / DATABASE,
-        timeout=30,
-        isolation_level=None,
-        check_same_thread=False,  # the collector may close a forgotten one from any thread
-    )
-
-
-def _configured(path: Path, database: sqlite3.Connection) -> sqlite3.Connection:
-    """Make the connection ready; a folder that cannot be written is opened for reading."""
-    try:
-        _configure(database)
-        database.execute("SELECT count(*) FROM sqlite_master")
-        return database
-    except sqlite3.OperationalError:
-        if os.access(path, os.W_OK) and os.access(path / DATABASE, os.W_OK):
-            raise
-        database.close()
-        uri = (path / DATABASE).resolve().as_uri() + "?mode=ro&immutable=1"
-        return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-
-
-def _configure(database: sqlite3.Connection) -> None:
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = FULL")  # a commit outlives a loss of power
-    database.execute("PRAGMA foreign_keys = ON")
-
-
-def _lay_out(path: Path, database: sqlite3.Connection, model: ModelIdentity) -> None:
-    """Make the tables, unless another process was faster."""
-    _configure(database)
-    with _transaction(path, database):
-        if database.execute("PRAGMA user_version").fetchone()[0] == 0:
-            for statement in SCHEMA.split(";\n"):
-                database.execute(statement)
-            database.execute("INSERT INTO meta VALUES ('model', ?)", (model.to_json(),))
-            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-
-@contextmanager
-def _transaction(path: Path, database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """Do all of what the block does, or nothing."""
-    try:
-        database.execute("BEGIN IMMEDIATE")
-        try:
-            yield database
-        except BaseException:
-            database.execute("ROLLBACK")
-            raise
-        database.execute("COMMIT")
-    except sqlite3.IntegrityError:
-        raise  # a fault of the program, not of the disk
-    except sqlite3.Error as error:
-        raise _told(path, error) from error
-
-
-def _told(path: Path, error: Exception) -> StoreError:
-    """Say in clipcal's words what SQLite, or the reading of what it holds, says."""
-    file = path / DATABASE
-    if isinstance(error, sqlite3.OperationalError) and "no such" not in str(error):
-        return StoreError(
-            f"{file} cannot be used now: {error}. Make room on the disk, make the folder "
-            f"writable, or wait for the program that holds it; then run the same command again."
-        )
-    return StoreError(
-        f"{file} is damaged ({error}). Restore it from a copy, or embed into a new corpus: "
-        f"clipcal embed SOURCE --corpus NEW"
-    )
-
-
-def _check_version(path: Path, database: sqlite3.Connection) -> None:
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    if version > SCHEMA_VERSION:
-        raise StoreError(
-            f"{path} was written by a newer clipcal (format {version}, this one reads "
-            f"{SCHEMA_VERSION}). Upgrade: pip install --upgrade clipcal"
-        )
+        return transaction(self.path, self._database)
 
 
 def _now() -> str:

@@ -184,8 +184,8 @@ def test_a_corpus_that_can_only_be_read_is_read(
     def refuse(_: sqlite3.Connection) -> None:
         raise sqlite3.OperationalError("attempt to write a readonly database")
 
-    monkeypatch.setattr("clipcal.index.store._configure", refuse)
-    monkeypatch.setattr("clipcal.index.store.os.access", lambda *_: False)  # root may write all
+    monkeypatch.setattr("clipcal.index.database._configure", refuse)
+    monkeypatch.setattr("clipcal.index.database.os.access", lambda *_: False)  # root may write all
     again = Corpus.open(corpus.path)
     assert [item.uri for item in again.items()] == ["a"]
     with pytest.raises(StoreError, match="cannot be used now"):

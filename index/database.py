@@ -1,0 +1,97 @@
+"""The corpus's database as SQLite sees it: opening, transactions, and errors in plain words."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from clipcal.errors import StoreError
+from clipcal.index.schema import SCHEMA, SCHEMA_VERSION
+from clipcal.models.identity import ModelIdentity
+
+DATABASE = "corpus.db"
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the database of the corpus in `path`; SQLite makes an empty one if there is none."""
+    return sqlite3.connect(
+        path / DATABASE,
+        timeout=30,
+        isolation_level=None,
+        check_same_thread=False,  # the collector may close a forgotten one from any thread
+    )
+
+
+def configured(path: Path, database: sqlite3.Connection) -> sqlite3.Connection:
+    """Make the connection ready; a folder that cannot be written is opened for reading."""
+    try:
+        _configure(database)
+        database.execute("SELECT count(*) FROM sqlite_master")
+        return database
+    except sqlite3.OperationalError:
+        if os.access(path, os.W_OK) and os.access(path / DATABASE, os.W_OK):
+            raise
+        database.close()
+        uri = (path / DATABASE).resolve().as_uri() + "?mode=ro&immutable=1"
+        return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+
+
+def _configure(database: sqlite3.Connection) -> None:
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")  # a commit outlives a loss of power
+    database.execute("PRAGMA foreign_keys = ON")
+
+
+def lay_out(path: Path, database: sqlite3.Connection, model: ModelIdentity) -> None:
+    """Make the tables, unless another process was faster."""
+    _configure(database)
+    with transaction(path, database):
+        if database.execute("PRAGMA user_version").fetchone()[0] == 0:
+            for statement in SCHEMA.split(";\n"):
+                database.execute(statement)
+            database.execute("INSERT INTO meta VALUES ('model', ?)", (model.to_json(),))
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+@contextmanager
+def transaction(path: Path, database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Do all of what the block does, or nothing."""
+    try:
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            yield database
+        except BaseException:
+            database.execute("ROLLBACK")
+            raise
+        database.execute("COMMIT")
+    except sqlite3.IntegrityError:
+        raise  # a fault of the program, not of the disk
+    except sqlite3.Error as error:
+        raise told(path, error) from error
+
+
+def told(path: Path, error: Exception) -> StoreError:
+    """Say in clipcal's words what SQLite, or the reading of what it holds, says."""
+    file = path / DATABASE
+    if isinstance(error, sqlite3.OperationalError) and "no such" not in str(error):
+        return StoreError(
+            f"{file} cannot be used now: {error}. Make room on the disk, make the folder "
+            f"writable, or wait for the program that holds it; then run the same command again."
+        )
+    return StoreError(
+        f"{file} is damaged ({error}). Restore it from a copy, or embed into a new corpus: "
+        f"clipcal embed SOURCE --corpus NEW"
+    )
+
+
+def check_version(path: Path, database: sqlite3.Connection) -> None:
+    """Refuse tables that a newer clipcal laid out, with StoreError."""
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} was written by a newer clipcal (format {version}, this one reads "
+            f"{SCHEMA_VERSION}). Upgrade: pip install --upgrade clipcal"
+        )
