@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from clipcal.calibrate.bounds import Estimate
 from clipcal.errors import CalibrationError, FingerprintMismatch
 from clipcal.files import replacing
+from clipcal.prompts.promptset import PromptSet, parse_prompt_set
 
 FORMAT_VERSION: Final = 1
 
@@ -42,10 +43,31 @@ class Fingerprint(_Record):
 
 
 class NamedFile(_Record):
-    """A file or prompt set that the calibration was fitted to."""
+    """What the calibration was fitted to, by name and hash."""
 
     name: str
     sha256: str
+
+
+class KeptPromptSet(NamedFile):
+    """The prompt set, whole: the user's file may change or go.
+
+    Attributes
+    ----------
+    toml : str
+        The set as `PromptSet.to_toml` writes it.
+    """
+
+    toml: str
+
+    @classmethod
+    def of(cls, prompt_set: PromptSet) -> KeptPromptSet:
+        """Keep a prompt set."""
+        return cls(name=prompt_set.name, sha256=prompt_set.sha256, toml=prompt_set.to_toml())
+
+    def parse(self) -> PromptSet:
+        """Read the set again; PromptError if it was changed into none."""
+        return parse_prompt_set(self.toml, source=f"{self.name} in the calibration", format="toml")
 
 
 class Labels(NamedFile):
@@ -60,14 +82,17 @@ class Cut(_Record):
     Attributes
     ----------
     status : str
-        ``certified``: the guarantee holds. ``estimated``: the best in the sample, without a
-        guarantee. ``insufficient``: too few positives for the guarantee that was asked for;
-        the threshold only attains it in the sample. ``no_positives``, ``no_negatives``: one
-        side has no labels, and there is no threshold.
+        ``certified``: the guarantee holds. ``estimated``: the best in the sample (unless
+        `lowered`), without a guarantee. ``insufficient``: too few positives for the guarantee
+        that was asked for; the threshold only attains it in the sample. ``no_positives``,
+        ``no_negatives``: one side has no labels, and there is no threshold.
     threshold : float or None
         Images that score at or above it are flagged.
     objective : str
         What was asked for, such as ``recall=0.9``.
+    lowered : bool
+        Whether the threshold was brought down to that of a higher level, so that the levels
+        stay in order; it is then not the best in the sample.
     n, positives : int
         Labelled images, and positives among them.
     recall, precision : Estimate or None
@@ -87,6 +112,7 @@ class Cut(_Record):
     status: Status
     threshold: float | None
     objective: str
+    lowered: bool = False
     n: int = Field(ge=0)
     positives: int = Field(ge=0)
     recall: Estimate | None = None
@@ -156,8 +182,8 @@ class Contract(_Record):
         Name of the model.
     fingerprint : Fingerprint
         What the scores came from; `check` compares it with a corpus's own.
-    prompt_set : NamedFile
-        The prompt set.
+    prompt_set : KeptPromptSet
+        The prompt set, whole.
     labels : Labels
         The label file.
     levels : tuple of str
@@ -179,7 +205,7 @@ class Contract(_Record):
     clipcal: str
     model: str
     fingerprint: Fingerprint
-    prompt_set: NamedFile
+    prompt_set: KeptPromptSet
     labels: Labels
     levels: tuple[str, ...] = Field(min_length=2)
     confidence: float = Field(gt=0, lt=1)
@@ -248,7 +274,7 @@ class Contract(_Record):
             ) from error
 
 
-def check(fingerprint: Fingerprint, other: Fingerprint) -> None:
+def check(fingerprint: Fingerprint, other: Fingerprint, prompt_set: str = "its own") -> None:
     """Refuse to apply a calibration to scores that come from something else.
 
     Parameters
@@ -257,6 +283,8 @@ def check(fingerprint: Fingerprint, other: Fingerprint) -> None:
         Of the contract.
     other : Fingerprint
         Of the scores that it is to be applied to.
+    prompt_set : str
+        Name of the contract's prompt set, for the message.
 
     Raises
     ------
@@ -268,7 +296,8 @@ def check(fingerprint: Fingerprint, other: Fingerprint) -> None:
         if ours != theirs:
             raise FingerprintMismatch(
                 f"The calibration was fitted with {_FIELDS[field]} {_short(ours)}, the corpus is "
-                f"scored with {_short(theirs)} ({field} differs). {_REMEDIES[field]}"
+                f"scored with {_short(theirs)} ({field} differs). "
+                f"{_REMEDIES[field].format(prompt_set=prompt_set)}"
             )
 
 
@@ -282,7 +311,8 @@ _AGAIN = "Fit it for this corpus: clipcal calibrate --labels FILE.csv"
 _REMEDIES = {
     "model": f"{_AGAIN}, or embed the images with that model: clipcal embed --model BUNDLE",
     "preprocessing": f"{_AGAIN}, or embed the images again: clipcal embed --model BUNDLE",
-    "prompts": f"{_AGAIN}, or use the set that it was fitted with: clipcal rescore --prompts SET",
+    "prompts": "Use the set that the calibration keeps ({prompt_set}), by leaving out --prompts; "
+    "or fit it for this set: clipcal calibrate --labels FILE.csv --prompts SET",
     "score_rule": _AGAIN,
 }
 

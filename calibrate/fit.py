@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,7 @@ def fit(
     holdout: float = 0.0,
     seed: int = 0,
     groups: Rows | None = None,
+    sentences: Mapping[str, str] | None = None,
 ) -> FitResult:
     """Fit a cut per category and level.
 
@@ -112,6 +113,8 @@ def fit(
     groups : Int64[(N,)], optional
         Rows with equal content share a number. A group counts once, and is never split
         between fit and hold-out. Without it every row is a group.
+    sentences : mapping of str to str, optional
+        Per category what to search for, where no positive is labelled.
 
     Returns
     -------
@@ -128,7 +131,12 @@ def fit(
     kept, out = _split(len(sample.scores), holdout, seed)
     cuts = {
         category: _fit_category(
-            sample[kept], column, category, table, target=target, confidence=confidence
+            sample[kept],
+            column,
+            Subject(category, None, table.source, (sentences or {}).get(category, "")),
+            table.levels,
+            target=target,
+            confidence=confidence,
         )
         for column, category in enumerate(categories)
     }
@@ -175,23 +183,48 @@ def _sample(
     labelled = np.flatnonzero(match.rows >= 0)
     rows = match.rows[labelled]
     group = rows if groups is None else groups[rows]
-    _, first, index = np.unique(group, return_index=True, return_inverse=True)
-    low = np.full((len(first), len(categories)), np.iinfo(np.int8).max, np.int8)
-    high = np.full_like(low, UNKNOWN)
+    given = np.full((len(rows), len(categories)), UNKNOWN, np.int8)
     for column, category in enumerate(categories):
         if category in table.categories:
-            given = table.values[labelled, table.categories.index(category)]
-            known = given != UNKNOWN
-            np.minimum.at(low[:, column], index[known], given[known])
-            np.maximum.at(high[:, column], index[known], given[known])
-    clash = (high != UNKNOWN) & (low != high)
-    values = np.where(clash, UNKNOWN, high).astype(np.int8)
+            given[:, column] = table.values[labelled, table.categories.index(category)]
+    first, values, clashes = merge_copies(given, group)
     notes: list[str] = []
     if len(first) < len(rows):
         notes.append(f"{len(rows) - len(first)} labelled images are copies of others.")
-    if clash.any():
-        notes.append(f"{int(clash.sum())} labels differ between copies and are unknown.")
+    if clashes:
+        notes.append(f"{clashes} labels differ between copies and are unknown.")
     return _Sample(scores[rows[first]], values), tuple(notes)
+
+
+def merge_copies(
+    values: NDArray[np.int8], groups: Rows
+) -> tuple[NDArray[np.intp], NDArray[np.int8], int]:
+    """Count the labels of each content once.
+
+    Parameters
+    ----------
+    values : Int8[(n, c)]
+        Levels, -1 where unknown.
+    groups : Int64[(n,)]
+        Equal for exact copies.
+
+    Returns
+    -------
+    first : Int64[(m,)]
+        Per distinct content, the place where it comes first.
+    merged : Int8[(m, c)]
+        Its labels; unknown where copies differ.
+    clashes : int
+        How many labels differ.
+    """
+    _, first, content = np.unique(groups, return_index=True, return_inverse=True)
+    most = np.iinfo(np.int8).max
+    low = np.full((len(first), values.shape[1]), most, np.int8)
+    high = np.full_like(low, UNKNOWN)
+    np.minimum.at(low, content, np.where(values == UNKNOWN, most, values))
+    np.maximum.at(high, content, values)
+    clash = (high != UNKNOWN) & (low != high)
+    return first, np.where(clash, UNKNOWN, high).astype(np.int8), int(clash.sum())
 
 
 def _split(n: int, holdout: float, seed: int) -> tuple[Rows, Rows]:
@@ -209,8 +242,8 @@ def _split(n: int, holdout: float, seed: int) -> tuple[Rows, Rows]:
 def _fit_category(
     sample: _Sample,
     column: int,
-    category: str,
-    table: LabelTable,
+    subject: Subject,
+    levels: Sequence[str],
     *,
     target: Target,
     confidence: float,
@@ -218,20 +251,21 @@ def _fit_category(
     """Fit the levels of one category, from the highest down, so that the cuts stay in order."""
     cuts: dict[str, Cut] = {}
     ceiling: float | None = None
-    for rank in range(len(table.levels) - 1, 0, -1):
+    for rank in range(len(levels) - 1, 0, -1):
         scores, positive = sample.of(column, rank)
-        subject = Subject(category, _level_phrase(table.levels, rank), table.source)
+        subject = replace(subject, level=level_phrase(levels, rank))
         cut = fit_threshold(scores, positive, target, confidence, subject)
         if ceiling is not None and cut.threshold is not None and cut.threshold > ceiling:
-            lowered = cut.model_copy(update={"threshold": ceiling})
+            lowered = cut.model_copy(update={"threshold": ceiling, "lowered": True})
             lowered = measure(lowered, scores, positive, confidence)
             cut = describe(lowered, target, confidence, subject)
         ceiling = ceiling if cut.threshold is None else cut.threshold
-        cuts[table.levels[rank]] = cut
+        cuts[levels[rank]] = cut
     return dict(reversed(cuts.items()))
 
 
-def _level_phrase(levels: Sequence[str], rank: int) -> str | None:
+def level_phrase(levels: Sequence[str], rank: int) -> str | None:
+    """Say which levels count as positive at a rank; None for yes or no."""
     if len(levels) == 2:
         return None
     return levels[rank] if rank == len(levels) - 1 else f"{levels[rank]} or above"

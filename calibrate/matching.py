@@ -27,23 +27,28 @@ class Match:
         Images that the corpus does not hold.
     ambiguous : tuple of (str, tuple of str)
         Images that could be several different ones, each with their uris; they have no row.
+    by_name : tuple of str
+        Images with a row that were found by their name alone: in another folder than the label
+        file says, or with another suffix.
     """
 
     rows: NDArray[np.int64]
     unmatched: tuple[str, ...]
     ambiguous: tuple[tuple[str, tuple[str, ...]], ...]
+    by_name: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
     """One way to match: keys of a labelled image, the better first, and keys of the corpus.
 
-    A loose stage compares names only, whatever the folders.
+    A loose stage compares names only, whatever the folders; a stage of stems leaves suffixes out.
     """
 
     of_image: Callable[[int], Iterable[str]]
     of_corpus: Callable[[], Iterable[tuple[str, int]]]
     loose: bool = False
+    stems: bool = False
 
 
 def match_images(images: Sequence[str], uris: Sequence[str], sha256s: Sequence[str]) -> Match:
@@ -74,6 +79,7 @@ def match_images(images: Sequence[str], uris: Sequence[str], sha256s: Sequence[s
     paths = [_plain(image) for image in images]
     rows = [NO_ROW] * len(images)
     loose: list[int] = []
+    named: list[int] = []
     ambiguous: dict[int, tuple[str, ...]] = {}
     pending = list(range(len(images)))
     for stage in _stages(images, paths, uris, sha256s):
@@ -84,6 +90,7 @@ def match_images(images: Sequence[str], uris: Sequence[str], sha256s: Sequence[s
             else:
                 rows[index] = hit
                 loose += [index] if stage.loose else []
+                named += [index] if stage.loose or stage.stems else []
         pending = [index for index in pending if index not in found]
         if not pending:
             break
@@ -94,6 +101,9 @@ def match_images(images: Sequence[str], uris: Sequence[str], sha256s: Sequence[s
         rows=np.array(rows, np.int64),
         unmatched=tuple(images[index] for index in pending),
         ambiguous=tuple((images[index], ambiguous[index]) for index in sorted(ambiguous)),
+        by_name=tuple(
+            images[i] for i in sorted(named) if rows[i] >= 0 and not _names(paths[i], uris[rows[i]])
+        ),
     )
 
 
@@ -110,7 +120,9 @@ def _stages(
     names = [_name(path) for path in whole]
     yield _Stage(lambda i: (_name(paths[i]),), lambda: _numbered(names), loose=True)
     stems = [_stem(path) for path in whole]
-    yield _Stage(lambda i: (paths[i], _stem(paths[i])), lambda: _all_ends(stems, depths))
+    yield _Stage(
+        lambda i: (paths[i], _stem(paths[i])), lambda: _all_ends(stems, depths), stems=True
+    )
     bare = [_name(path) for path in stems]
     yield _Stage(
         lambda i: (_name(paths[i]), _name(_stem(paths[i]))), lambda: _numbered(bare), loose=True
@@ -168,6 +180,12 @@ def _disputed(paths: Sequence[str], rows: Sequence[int], loose: Sequence[int]) -
         if row in taken and "/" in path:
             folders.setdefault(row, set()).add(_folder(path))
     return [i for i in loose if "/" in paths[i] and len(folders[rows[i]]) > 1]
+
+
+def _names(path: str, uri: str) -> bool:
+    """Tell whether a path without a suffix is the end of a uri without its suffix."""
+    stem = _stem(_plain(uri)).casefold()
+    return f"/{stem}".endswith(f"/{path.casefold()}")
 
 
 def _numbered(keys: Sequence[str]) -> Iterable[tuple[str, int]]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from clipcal.calibrate.contract import Contract, Cut, HeldOut
 from clipcal.calibrate.corpus_scores import CorpusScores
+from clipcal.calibrate.fit import level_phrase, merge_copies
 from clipcal.calibrate.labels import UNKNOWN
 from clipcal.calibrate.scores import decide
 from clipcal.errors import CalibrationError
@@ -246,7 +247,7 @@ def build_report(
     names = tuple(contract.categories)
     codes = _codes(scored, labels, names, contract.levels)
     labelled = np.flatnonzero((codes != UNKNOWN).any(axis=1))
-    first, merged = _merge_copies(codes[labelled], scored.rows[labelled])
+    first, merged, _ = merge_copies(codes[labelled], scored.rows[labelled])
     per_row = _pictures_per_row(sum(len(cuts) for cuts in contract.categories.values()))
     categories = []
     for number, name in enumerate(names):
@@ -298,17 +299,6 @@ def _rank(level: str, ranks: Mapping[str, int]) -> int:
     return ranks[level]
 
 
-def _merge_copies(codes: Codes, rows: NDArray[np.int64]) -> tuple[NDArray[np.intp], Codes]:
-    """Return the first image of each content, and its labels; where copies differ, unknown."""
-    _, first, content = np.unique(rows, return_index=True, return_inverse=True)
-    most = np.iinfo(np.int8).max
-    low = np.full((len(first), codes.shape[1]), most, np.int8)
-    high = np.full_like(low, UNKNOWN)
-    np.minimum.at(low, content, np.where(codes == UNKNOWN, most, codes))
-    np.maximum.at(high, content, codes)
-    return first, np.where(low == high, high, UNKNOWN).astype(np.int8)
-
-
 def _pictures_per_row(cuts: int) -> int:
     return max(2, min(PICTURES_PER_ROW, MOST_PICTURES // (5 * max(cuts, 1))))
 
@@ -328,7 +318,7 @@ def _cut(
     rank = column.levels.index(level)
     holdout = contract.holdout
     held = holdout.categories.get(category, {}).get(level) if holdout else None
-    phrase = _phrase(column.levels, rank)
+    phrase = level_phrase(column.levels, rank) or ""
     if cut.threshold is None:
         rows = _rows({"unlabelled_top": _unlabelled(column)}, column, per_row)
         return CutReport(level, phrase, cut, held, None, None, rows)
@@ -337,12 +327,6 @@ def _cut(
     confusion = _confusion(decide(column.sample, cut.threshold), column.sample_codes >= rank)
     flags = int(np.count_nonzero(flagged))
     return CutReport(level, phrase, cut, held, flags, confusion, rows)
-
-
-def _phrase(levels: Sequence[str], rank: int) -> str:
-    if len(levels) == 2:
-        return ""
-    return levels[rank] if rank == len(levels) - 1 else f"{levels[rank]} or above"
 
 
 def _confusion(flagged: NDArray[np.bool_], positive: NDArray[np.bool_]) -> Confusion:

@@ -23,7 +23,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 # Symbol and words: a status is never told by its colour alone.
 STATUSES = {
     "certified": ("✔", "certified", "The guarantee holds, under the assumptions it names."),
-    "estimated": ("≈", "estimated", "The best threshold in the sample; nothing is guaranteed."),
+    "estimated": ("≈", "estimated", "Chosen by the sample; nothing is guaranteed."),
     "insufficient": (
         "▲",
         "insufficient",
@@ -157,6 +157,8 @@ def claim(cut: Cut, confidence: float) -> str:
             rate = f" ≥ {percent(float(value))}" if value else ""
             return f"{name}{rate} with {percent(confidence)} confidence"
         case "estimated":
+            if cut.lowered:
+                return "none: lowered to a higher level's threshold"
             return f"none: best {'F1' if name == 'f1' else name} in the sample"
         case "insufficient":
             return f"not yet: {cut.further_positives:,} more positives needed"

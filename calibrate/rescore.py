@@ -95,14 +95,19 @@ def decisions(scores: Scores, categories: Sequence[str], contract: Contract) -> 
     return Decisions(tuple(categories), contract.levels, scores, thresholds, values)
 
 
-def write_csv(decided: Decisions, images: Sequence[str], path: Path) -> None:
+def write_csv(
+    decided: Decisions,
+    images: Sequence[str],
+    path: Path,
+    verdicts: Sequence[str | None] | None = None,
+) -> None:
     """Write decisions as CSV in UTF-8, whole or not at all.
 
     The columns are ``image`` and, per category, ``NAME_score``, ``NAME_threshold`` and
     ``NAME``: the level, or 1 and 0 for yes and no; empty where undecided. With several levels
     the threshold is that of the lowest of them which has one. Scores and thresholds have the
     shortest digits that give back the same float32, so that comparing what was written gives
-    the same decision.
+    the same decision. Where there are verdicts, they are the last column, ``overall``.
 
     Parameters
     ----------
@@ -112,6 +117,8 @@ def write_csv(decided: Decisions, images: Sequence[str], path: Path) -> None:
         Names of the rows.
     path : pathlib.Path
         The file; its folder must exist.
+    verdicts : sequence of (str or None), optional
+        Per image the verdict over all its categories; empty where None.
 
     Raises
     ------
@@ -125,7 +132,7 @@ def write_csv(decided: Decisions, images: Sequence[str], path: Path) -> None:
         )
     try:
         with replacing(path) as part, part.open("wb") as stream:
-            _write(stream, decided, images)
+            _write(stream, decided, images, verdicts)
     except OSError as error:
         raise CalibrationError(
             f"The decisions cannot be written to {path} ({error.strerror}). Name a file in a "
@@ -155,19 +162,56 @@ def count_decisions(decided: Decisions) -> dict[str, dict[str, int]]:
     }
 
 
+def warn_of(contract: Contract) -> tuple[str, ...]:
+    """Name the cuts of a contract that are neither certified nor estimated.
+
+    Parameters
+    ----------
+    contract : Contract
+        The calibration that is to be applied.
+
+    Returns
+    -------
+    tuple of str
+        A sentence per cut, with what to do about it.
+    """
+    binary = len(contract.levels) == 2
+    return tuple(
+        f"{category if binary else f'{category}, {level}'}: {cut.status}: "
+        f"{_PROBLEMS[cut.status].format(objective=cut.objective)} {cut.next_step}"
+        for category, cuts in contract.categories.items()
+        for level, cut in cuts.items()
+        if cut.status in _PROBLEMS
+    )
+
+
+_PROBLEMS = {
+    "insufficient": "the threshold attains {objective} in the sample only.",
+    "no_positives": "there is no threshold.",
+    "no_negatives": "there is no threshold.",
+}
+
+
 def _limit(cut: Cut | None) -> float:
     return np.inf if cut is None or cut.threshold is None else cut.threshold
 
 
-def _write(stream: BinaryIO, decided: Decisions, images: Sequence[str]) -> None:
+def _write(
+    stream: BinaryIO,
+    decided: Decisions,
+    images: Sequence[str],
+    verdicts: Sequence[str | None] | None,
+) -> None:
     header = io.StringIO()
     names = [f"{name}{end}" for name in decided.categories for end in ("_score", "_threshold", "")]
+    names += [] if verdicts is None else ["overall"]
     csv.writer(header, lineterminator="\n").writerow(["image", *names])
     stream.write(header.getvalue().encode("utf-8"))
     bare = pacsv.WriteOptions(include_header=False)
     for start in range(0, len(images), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
         columns = list(_columns(decided, images[rows], rows))
+        columns += [] if verdicts is None else [pa.array(verdicts[rows], pa.string())]
         table = pa.table(columns, names=[str(index) for index in range(len(columns))])
         pacsv.write_csv(table, stream, bare)
 

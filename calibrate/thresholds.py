@@ -59,11 +59,14 @@ class Subject:
         Which levels count as positive, such as ``minor or above``; None for yes or no.
     labels : str
         The label file's name, for the next command.
+    sentence : str
+        What to search for to find positives; the category's name where empty.
     """
 
     category: str = "positive"
     level: str | None = None
     labels: str = "FILE.csv"
+    sentence: str = ""
 
     def __str__(self) -> str:
         """Return the category and level as a sentence has them."""
@@ -312,8 +315,8 @@ def describe(cut: Cut, target: Target, confidence: float, subject: Subject) -> C
 def _guarantee(cut: Cut, target: Target, confidence: float, subject: Subject) -> str:
     recall = 100 * (target.value or 0.0)
     return (
-        f"With {100 * confidence:g}% confidence at least {recall:g}% of the images that raters "
-        f"call {subject} score at or above {cut.threshold:.6f}, provided that the "
+        f"With {100 * confidence:g}% confidence at least {recall:g}% of the distinct images "
+        f"that raters call {subject} score at or above {cut.threshold:.6f}, provided that the "
         f"{cut.positives} labelled positives are a random sample of them and the prompts were "
         f"not tuned on these labels."
     )
@@ -325,9 +328,10 @@ def _next_step(cut: Cut, subject: Subject) -> str:
         case "certified":
             return "Apply it to the corpus: clipcal rescore"
         case "estimated":
+            lowered = "It was lowered to a higher level's threshold, and is not the best F1. "
             return (
-                f"Apply it to the corpus: clipcal rescore. For a guarantee: "
-                f"{again} --target recall=0.9"
+                f"{lowered if cut.lowered else ''}Apply it to the corpus: clipcal rescore. "
+                f"For a guarantee: {again} --target recall=0.9"
             )
         case "insufficient":
             return (
@@ -337,7 +341,7 @@ def _next_step(cut: Cut, subject: Subject) -> str:
         case "no_positives":
             return (
                 f"Label images that show {subject}; to find some: "
-                f'clipcal search --text "{subject.category}". Then run: {again}'
+                f'clipcal search --text "{subject.sentence or subject.category}". Then run: {again}'
             )
         case "no_negatives":
             return f"Label images that do not show {subject}, then run: {again}"

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from clipcal import __version__
-from clipcal.calibrate.contract import Contract, Fingerprint, Labels, NamedFile, check
+from clipcal.calibrate.contract import Contract, Fingerprint, KeptPromptSet, Labels, check
 from clipcal.calibrate.corpus_scores import CorpusScores, score_corpus
 from clipcal.calibrate.fit import fit
 from clipcal.calibrate.labels import UNKNOWN, LabelTable, Match, match_images, read_labels
@@ -78,15 +78,27 @@ class Calibrated:
         Which rows of the label file found which images.
     notes : tuple of str
         What was aggregated, merged, guessed or ignored.
+    labels : dict
+        The known labels of the corpus's images, as uri → category → level.
+    prompts : str or None
+        The prompt set that was named.
     """
 
     contract: Contract
     match: Match
     notes: tuple[str, ...]
+    labels: dict[str, dict[str, str]]
+    prompts: str | None = None
+
+    def keep(self, corpus: Corpus) -> None:
+        """Keep labels and prompt set with the corpus; to be called once the contract is saved."""
+        corpus.replace_labels(self.labels)
+        if self.prompts is not None:
+            remember_prompt_set(corpus, self.prompts)
 
 
 def choose_prompt_set(corpus: Corpus, name: str | None) -> PromptSet:
-    """Load the prompt set called `name`, or the one that the corpus was last used with.
+    """Load the prompt set called `name`, or the one that the corpus was last calibrated with.
 
     Parameters
     ----------
@@ -151,6 +163,11 @@ def score_with(
     return score_corpus(corpus, prompt_vectors(corpus, prompt_set, source or TextSource()))
 
 
+def prompt_set_of(contract: Contract, prompts: str | None = None) -> PromptSet:
+    """Load the prompt set called `prompts`, or the one that a contract keeps."""
+    return contract.prompt_set.parse() if prompts is None else load_prompt_set(prompts)
+
+
 def scores_under_contract(
     corpus: Corpus,
     contract: Contract,
@@ -167,7 +184,7 @@ def scores_under_contract(
     contract : Contract
         The calibration that is to be applied.
     prompts : str, optional
-        The prompt set, where the corpus does not remember it.
+        A prompt set, which must score as the contract's own; that one is used by default.
     source : TextSource, optional
         Where text vectors come from.
 
@@ -181,8 +198,8 @@ def scores_under_contract(
     FingerprintMismatch
         If model, preprocessing, prompts or score rule are not those of the contract.
     """
-    prompt_set = choose_prompt_set(corpus, prompts)
-    check(contract.fingerprint, fingerprint_of(corpus, prompt_set))
+    prompt_set = prompt_set_of(contract, prompts)
+    check(contract.fingerprint, fingerprint_of(corpus, prompt_set), contract.prompt_set.name)
     return score_corpus(corpus, prompt_vectors(corpus, prompt_set, source or TextSource()))
 
 
@@ -194,7 +211,7 @@ def calibrate_corpus(
     source: TextSource | None = None,
     plan: CalibrationPlan | None = None,
 ) -> Calibrated:
-    """Fit a calibration to a label file, and keep the labels with the corpus.
+    """Fit a calibration to a label file; the corpus stays as it is until `Calibrated.keep`.
 
     Parameters
     ----------
@@ -203,7 +220,7 @@ def calibrate_corpus(
     labels : pathlib.Path
         People's label file, of any of the kinds that :func:`read_labels` reads.
     prompts : str, optional
-        The prompt set; it becomes the corpus's own.
+        The prompt set.
     source : TextSource, optional
         Where text vectors come from.
     plan : CalibrationPlan, optional
@@ -239,25 +256,32 @@ def calibrate_corpus(
         holdout=plan.holdout,
         seed=plan.seed,
         groups=scored.rows,
+        sentences={category.name: category.prompts[0] for category in prompt_set.categories},
     )
-    if prompts is not None:
-        remember_prompt_set(corpus, prompts)
-    corpus.replace_labels(_by_uri(table, match, scored))
     contract = Contract(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         clipcal=__version__,
         model=corpus.model.name,
         fingerprint=fingerprint_of(corpus, prompt_set),
-        prompt_set=NamedFile(name=prompt_set.name, sha256=prompt_set.sha256),
+        prompt_set=KeptPromptSet.of(prompt_set),
         labels=Labels(name=table.source, sha256=table.sha256, images=fitted.images),
         levels=fitted.levels,
         confidence=plan.confidence,
-        target=plan.target,
+        target=str(target),
         seed=plan.seed,
         holdout=fitted.holdout,
         categories=fitted.cuts,
     )
-    return Calibrated(contract, match, (*table.notes, *fitted.notes))
+    notes = (*table.notes, *_by_name(match), *fitted.notes)
+    return Calibrated(contract, match, notes, _by_uri(table, match, scored), prompts)
+
+
+def _by_name(match: Match) -> tuple[str, ...]:
+    """Note the images that were found in another folder or with another suffix."""
+    if not match.by_name:
+        return ()
+    found = "1 image was" if len(match.by_name) == 1 else f"{len(match.by_name):,} images were"
+    return (f"{found} found by file name alone, such as {match.by_name[0]}.",)
 
 
 def _by_uri(table: LabelTable, match: Match, scored: CorpusScores) -> dict[str, dict[str, str]]:

@@ -95,14 +95,16 @@ def calibrate_command(
     from clipcal.calibrate.workflow import CalibrationPlan, TextSource, calibrate_corpus
     from clipcal.index.store import Corpus
 
+    corpus = Corpus.open(corpus_path)
     done = calibrate_corpus(
-        Corpus.open(corpus_path),
+        corpus,
         labels,
         prompts=prompts,
         source=TextSource(prompt_vectors, model, device),
         plan=CalibrationPlan(target, confidence, holdout, seed),
     )
     done.contract.save(output)
+    done.keep(corpus)  # only now: a file that cannot be written leaves the corpus as it was
     for note in done.notes:
         say(f"Note: {note}", quiet=as_json)
     _list_unmatched(done.match, labels, quiet=as_json)

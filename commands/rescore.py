@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,7 +15,12 @@ from clipcal.commands.common import (
     print_json,
     print_table,
     prompt_options,
+    say,
 )
+
+if TYPE_CHECKING:
+    from clipcal.calibrate.contract import Contract
+    from clipcal.calibrate.overall import Verdicts
 
 
 @click.command("rescore")
@@ -51,15 +57,17 @@ def rescore_command(
     """Apply a calibration to every image of the corpus.
 
     The CSV has the image and, per category, its score, the threshold, and the decision: 1 or 0,
-    or the level. A calibration made with another model or prompt set is refused.
+    or the level; and the overall verdict, where the prompt set has rules for one. A calibration
+    made with another model or prompt set is refused.
 
     \b
     Example:
       clipcal rescore --calibration calibration.json -o decisions.csv
     """
     from clipcal.calibrate.contract import Contract
-    from clipcal.calibrate.rescore import count_decisions, decisions, write_csv
-    from clipcal.calibrate.workflow import TextSource, scores_under_contract
+    from clipcal.calibrate.overall import judge, warn_of_missing_levels
+    from clipcal.calibrate.rescore import count_decisions, decisions, warn_of, write_csv
+    from clipcal.calibrate.workflow import TextSource, prompt_set_of, scores_under_contract
     from clipcal.index.store import Corpus
 
     contract = Contract.load(calibration)
@@ -68,15 +76,43 @@ def rescore_command(
         Corpus.open(corpus_path), contract, prompts=prompts, source=source
     )
     decided = decisions(scored.scores, scored.categories, contract)
-    write_csv(decided, scored.uris, output)
+    prompt_set = prompt_set_of(contract, prompts)
+    verdicts = judge(decided, prompt_set)
+    write_csv(decided, scored.uris, output, verdicts.per_image() if verdicts else None)
+    warnings = (*warn_of(contract), *warn_of_missing_levels(contract.levels, prompt_set))
+    for warning in warnings:
+        say(f"Warning: {warning}", quiet=as_json)
     counts = count_decisions(decided)
     if as_json:
-        print_json({"decisions": str(output), "images": len(scored.uris), "flags": counts})
+        written = {"decisions": str(output), "images": len(scored.uris), "flags": counts}
+        print_json({**written, **_about(contract, verdicts), "warnings": list(warnings)})
         return
-    rows = [
-        (category, level, f"{number:,}", f"{number / len(scored.uris):.1%}")
+    _print_counts(counts, contract, verdicts, len(scored.uris))
+    click.echo(f"Decisions on {len(scored.uris):,} images written to {output}.")
+
+
+def _about(contract: Contract, verdicts: Verdicts | None) -> dict[str, object]:
+    """What is known of the thresholds, and the images per verdict."""
+    overall = verdicts and {"verdicts": verdicts.counts(), "undecided": verdicts.undecided}
+    statuses = {
+        category: {level: cut.status for level, cut in cuts.items()}
+        for category, cuts in contract.categories.items()
+    }
+    return {"statuses": statuses, "overall": overall}
+
+
+def _print_counts(
+    counts: dict[str, dict[str, int]], contract: Contract, verdicts: Verdicts | None, images: int
+) -> None:
+    rows: list[tuple[str, str, str, int]] = [
+        (category, level, contract.categories[category][level].status, number)
         for category, levels in counts.items()
         for level, number in levels.items()
     ]
-    print_table(("Category", "Decision", ">Images", ">Share"), rows)
-    click.echo(f"Decisions on {len(scored.uris):,} images written to {output}.")
+    if verdicts is not None:
+        rows += [("overall", name, "", number) for name, number in verdicts.counts().items()]
+        rows += [("overall", "undecided", "", verdicts.undecided)] if verdicts.undecided else []
+    print_table(
+        ("Category", "Decision", "Status", ">Images", ">Share"),
+        ((*names, f"{number:,}", f"{number / images:.1%}") for *names, number in rows),
+    )

@@ -46,13 +46,11 @@ def score_command(
       clipcal score --prompts moderation -o scores.csv
     """
     from clipcal.calibrate.score_file import write_scores
-    from clipcal.calibrate.workflow import TextSource, remember_prompt_set, score_with
+    from clipcal.calibrate.workflow import TextSource, score_with
     from clipcal.index.store import Corpus
 
     corpus = Corpus.open(corpus_path)
     scored = score_with(corpus, prompts, TextSource(prompt_vectors, model, device))
-    if prompts is not None:
-        remember_prompt_set(corpus, prompts)
     write_scores(output, scored)
     if as_json:
         counts = {"images": len(scored.uris), "categories": list(scored.categories)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -25,17 +26,19 @@ def reference() -> str:
     for name in COMMANDS:
         command = app.get_command(context, name)
         assert command is not None  # COMMANDS names what there is
-        sections.append(_section(f"clipcal {name}", command))
-        leaves = command.commands.values() if isinstance(command, click.Group) else ()
-        sections += [_section(f"clipcal {name} {leaf.name}", leaf) for leaf in leaves]
+        sections.append(_section(name))
+        leaves = command.commands if isinstance(command, click.Group) else ()
+        sections += [_section(name, leaf) for leaf in leaves]
     return "\n".join(sections)
 
 
-def _section(title: str, command: click.Command) -> str:
-    runner = CliRunner(env={"COLUMNS": "100"})
-    done = runner.invoke(command, ["--help"], prog_name=title, terminal_width=96)
-    return f"## {title}\n\n```text\n{done.output.rstrip()}\n```\n"
+def _section(*words: str) -> str:
+    done = CliRunner().invoke(app, [*words, "--help"], prog_name="clipcal", terminal_width=96)
+    return f"## clipcal {' '.join(words)}\n\n```text\n{done.output.rstrip()}\n```\n"
 
 
 if __name__ == "__main__":
-    TARGET.write_text(reference(), encoding="utf-8")
+    if sys.argv[1:] == ["--print"]:
+        sys.stdout.buffer.write(reference().encode())
+    else:
+        TARGET.write_text(reference(), encoding="utf-8")

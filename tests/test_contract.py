@@ -13,8 +13,8 @@ from clipcal.calibrate.contract import (
     Evaluation,
     Fingerprint,
     HeldOut,
+    KeptPromptSet,
     Labels,
-    NamedFile,
     check,
 )
 from clipcal.errors import CalibrationError, FingerprintMismatch
@@ -44,7 +44,7 @@ def contract() -> Contract:
         clipcal="0.1.0",
         model="ViT-B-32::openai",
         fingerprint=FINGERPRINT,
-        prompt_set=NamedFile(name="moderation", sha256="d" * 64),
+        prompt_set=KeptPromptSet(name="moderation", sha256="d" * 64, toml=""),
         labels=Labels(name="human.csv", sha256="e" * 64, images=100),
         levels=("negative", "positive"),
         confidence=0.95,

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clipcal.calibrate.charts import draw_histogram
-from clipcal.calibrate.contract import Contract, Cut, Fingerprint, Labels, NamedFile
+from clipcal.calibrate.contract import Contract, Cut, Fingerprint, KeptPromptSet, Labels
 from clipcal.calibrate.corpus_scores import CorpusScores
 from clipcal.calibrate.fit import fit
 from clipcal.calibrate.labels import BINARY, LabelTable, match_images
@@ -67,7 +67,7 @@ def contract_of(categories: dict[str, dict[str, Cut]], levels: tuple[str, ...]) 
         fingerprint=Fingerprint(
             model="a" * 64, preprocessing="b" * 64, prompts="c" * 64, score_rule="margin"
         ),
-        prompt_set=NamedFile(name="try", sha256="c" * 64),
+        prompt_set=KeptPromptSet(name="try", sha256="c" * 64, toml=""),
         labels=Labels(name="human.csv", sha256="d" * 64, images=1),
         levels=levels,
         confidence=0.95,

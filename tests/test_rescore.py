@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipcal.calibrate.contract import Contract, Cut, Fingerprint, Labels, NamedFile
+from clipcal.calibrate.contract import Contract, Cut, Fingerprint, KeptPromptSet, Labels
 from clipcal.calibrate.rescore import UNDECIDED, decisions, write_csv
 from clipcal.errors import CalibrationError
 
@@ -39,7 +39,7 @@ def contract(levels: tuple[str, ...], **thresholds: tuple[float | None, ...]) ->
         clipcal="0.1.0",
         model="m",
         fingerprint=Fingerprint(model="m", preprocessing="p", prompts="s", score_rule="margin"),
-        prompt_set=NamedFile(name="set", sha256=""),
+        prompt_set=KeptPromptSet(name="set", sha256="", toml=""),
         labels=Labels(name="human.csv", sha256="", images=10),
         levels=levels,
         confidence=0.95,

@@ -159,8 +159,8 @@ def test_enough_positives_are_certified_with_the_guarantee_in_words():
     )
     assert cut.status == "certified"
     assert cut.guarantee == (
-        "With 95% confidence at least 90% of the images that raters call 'weapons' score at or "
-        f"above {stored(np.sort(scores[positive])[2]):.6f}, provided that the 61 labelled "
+        "With 95% confidence at least 90% of the distinct images that raters call 'weapons' score "
+        f"at or above {stored(np.sort(scores[positive])[2]):.6f}, provided that the 61 labelled "
         "positives are a random sample of them and the prompts were not tuned on these labels."
     )
     assert cut.further_positives is None

@@ -88,7 +88,9 @@ def scores(corpus: Corpus, tmp_path: Path, source: TextSource) -> np.ndarray:
 @pytest.fixture
 def calibrated(corpus: Corpus, labels: Path, source: TextSource, tmp_path: Path) -> Calibrated:
     prompts = str(tmp_path / "two.toml")
-    return calibrate_corpus(corpus, labels, prompts=prompts, source=source)
+    done = calibrate_corpus(corpus, labels, prompts=prompts, source=source)
+    done.keep(corpus)
+    return done
 
 
 def test_scores_are_the_margins_of_the_stored_embeddings(
@@ -276,3 +278,19 @@ def test_scores_are_refused_in_a_format_that_is_none(
     scored = score_corpus(corpus, prompt_vectors(corpus, prompt_set, source))
     with pytest.raises(CalibrationError, match=r"\.parquet"):
         write_scores(tmp_path / "scores.xls", scored)
+
+
+def test_scores_cached_for_other_rows_are_not_taken(
+    corpus: Corpus, source: TextSource, tmp_path: Path
+) -> None:
+    before = scores(corpus, tmp_path, source)
+    corpus.close()
+    for file in corpus.path.glob("corpus.db*"):
+        file.unlink()
+    other = Corpus.create(corpus.path, IDENTITY)
+    add(other, IMAGES, seed=77)
+    after = scores(other, tmp_path, source)
+    assert not np.allclose(before, after)
+    for cache in (corpus.path / "scores").iterdir():
+        cache.unlink()
+    np.testing.assert_allclose(after, scores(other, tmp_path, source), atol=1e-6)
