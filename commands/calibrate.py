@@ -9,15 +9,18 @@ import click
 
 from clipcal.commands.common import (
     CALIBRATION,
+    command_line,
     corpus_option,
     device_option,
     json_option,
+    keep_inputs,
     print_json,
     print_table,
     printable,
     prompt_options,
     say,
 )
+from clipcal.errors import CalibrationError
 
 if TYPE_CHECKING:
     from clipcal.calibrate.bounds import Estimate
@@ -25,6 +28,15 @@ if TYPE_CHECKING:
     from clipcal.calibrate.labels import Match
 
 MOST_LISTED = 20
+
+
+def _known_target(text: str) -> str:
+    from clipcal.calibrate.thresholds import parse_target
+
+    try:
+        return str(parse_target(text))
+    except CalibrationError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.command("calibrate")
@@ -37,6 +49,7 @@ MOST_LISTED = 20
 @prompt_options
 @click.option(
     "--target",
+    callback=lambda _context, _option, text: _known_target(text),
     default="recall=0.9",
     show_default=True,
     help="recall=R, guaranteed; or f1, the best in the sample.",
@@ -95,6 +108,7 @@ def calibrate_command(
     from clipcal.calibrate.workflow import CalibrationPlan, TextSource, calibrate_corpus
     from clipcal.index.store import Corpus
 
+    keep_inputs(output, labels, prompt_vectors)
     corpus = Corpus.open(corpus_path)
     done = calibrate_corpus(
         corpus,
@@ -114,7 +128,8 @@ def calibrate_command(
     _print_cuts(done.contract)
     if done.contract.holdout is not None:
         _print_holdout(done.contract.holdout)
-    click.echo(f"\nWritten to {output}. Apply it: clipcal rescore --calibration {output}")
+    following = command_line("rescore", "--calibration", output, corpus=corpus_path)
+    click.echo(f"\nWritten to {output}. Apply it: {following}")
 
 
 def _result(contract: Contract, match: Match, notes: tuple[str, ...]) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -31,6 +32,13 @@ def corpus_option(function: Decorated) -> Decorated:
         show_default="$CLIPCAL_CORPUS or ./corpus",
         help="Folder of the corpus.",
     )(function)
+
+
+def command_line(*words: str | Path, corpus: Path) -> str:
+    """Write the next command as it can be typed, with the corpus where it is not the usual one."""
+    usual = os.environ.get("CLIPCAL_CORPUS", DEFAULT_CORPUS)
+    place = () if str(corpus) == usual else ("--corpus", str(corpus))
+    return shlex.join(["clipcal", *map(str, words), *place])
 
 
 def json_option(function: Decorated) -> Decorated:

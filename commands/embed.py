@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clipcal.commands.common import corpus_option, device_option, json_option, print_json, say
+from clipcal.commands.common import (
+    command_line,
+    corpus_option,
+    device_option,
+    json_option,
+    print_json,
+    say,
+)
 from clipcal.commands.progress import progress
 
 if TYPE_CHECKING:
@@ -132,4 +139,4 @@ def _show(report: EmbedReport, corpus_path: Path, *, pruned: bool) -> None:
         f"({report.images_per_second:.1f} images/s)."
     )
     if report.failed:
-        click.echo(f"See why: clipcal failures --corpus {corpus_path}")
+        click.echo(f"See why: {command_line('failures', corpus=corpus_path)}")

@@ -12,6 +12,7 @@ from clipcal.commands.common import (
     corpus_option,
     device_option,
     json_option,
+    keep_inputs,
     print_json,
     print_table,
     prompt_options,
@@ -70,6 +71,9 @@ def rescore_command(
     from clipcal.calibrate.workflow import TextSource, prompt_set_of, scores_under_contract
     from clipcal.index.store import Corpus
 
+    keep_inputs(output, calibration, prompt_vectors)
+    if output.suffix.lower() != ".csv":
+        raise click.UsageError(f"{output} does not end in .csv, which is what is written.")
     contract = Contract.load(calibration)
     source = TextSource(prompt_vectors, model, device)
     scored = scores_under_contract(

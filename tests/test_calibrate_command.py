@@ -204,3 +204,25 @@ def test_the_contract_holds_its_whole_prompt_set(run: Run, tmp_path: Path) -> No
     kept = Contract.load(tmp_path / "c.json").prompt_set
     assert (kept.name, kept.parse().sha256) == ("own", kept.sha256)
     assert dict(kept.parse().overall) == {"bad": "major >= 1", "otherwise": "good"}
+
+
+@pytest.mark.parametrize("target", ["nonsense", "recall=1", "recall=0", ""])
+def test_a_target_that_is_none_is_a_wrong_call(run: Run, target: str) -> None:
+    done = calibrate(run, "--target", target)
+    assert done.exit_code == 2
+    assert "recall=0.9" in done.stderr
+
+
+def test_no_result_overwrites_what_it_is_made_from(run: Run, tmp_path: Path) -> None:
+    label(tmp_path, np.zeros((IMAGES, 2), int))
+    before = (tmp_path / "human.csv").read_bytes()
+    done = calibrate(run, "-o", Path("human.csv"))
+    assert done.exit_code == 2
+    assert (tmp_path / "human.csv").read_bytes() == before
+
+
+def test_decisions_are_only_written_as_what_they_are(run: Run) -> None:
+    assert calibrate(run).exit_code == 0
+    done = rescore(run, "-o", Path("d.parquet"))
+    assert done.exit_code == 2
+    assert ".csv" in done.stderr
