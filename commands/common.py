@@ -70,7 +70,7 @@ def prompt_options(function: Decorated) -> Decorated:
         "--prompts",
         metavar="SET",
         help="A packaged prompt set or a TOML, YAML or JSON file. "
-        "[default: the set this corpus was last used with]",
+        "[default: the calibration's own, else the set this corpus was last calibrated with]",
     )
     return prompts(vectors(function))
 

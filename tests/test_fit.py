@@ -229,6 +229,21 @@ def test_a_lowered_cut_tells_its_own_threshold_and_estimates():
 # --- refusals -------------------------------------------------------------------------------
 
 
+def test_a_lowered_f1_cut_no_longer_calls_itself_the_best():
+    # Majors score low here and minors high, so the cut for minor comes out above the one for major.
+    scores = np.r_[np.full(10, 0.9), np.full(3, 0.2), np.full(40, 0.5)].astype(np.float32)[:, None]
+    values = np.r_[np.full(10, 1), np.full(3, 2), np.zeros(40)].astype(int)[:, None]
+    levels = ("none", "minor", "major")
+    labels = table(values, levels=levels)
+    result = fit(scores, ["gore"], labels, matched(np.arange(53)), parse_target("f1"))
+    minor, major = result.cuts["gore"]["minor"], result.cuts["gore"]["major"]
+    assert minor.threshold == major.threshold
+    assert minor.lowered
+    assert "not the best F1" in minor.next_step
+    assert not major.lowered
+    assert "not the best F1" not in major.next_step
+
+
 def test_labels_of_no_image_of_the_corpus_are_refused_by_example():
     with pytest.raises(CalibrationError, match=r"0\.jpg.*clipcal embed.*human\.csv"):
         fit(np.zeros((5, 1), np.float32), ["gore"], table([1, 0]), matched([-1, -1]), F1)
