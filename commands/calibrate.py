@@ -14,6 +14,7 @@ from clipcal.commands.common import (
     device_option,
     json_option,
     keep_inputs,
+    moved_model_option,
     print_json,
     print_table,
     printable,
@@ -69,7 +70,7 @@ def _known_target(text: str) -> str:
     help="Share of the labelled images kept out of the fit, to evaluate it on.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the hold-out.")
-@click.option("--model", metavar="BUNDLE", help="Where the corpus's model lies now, if it moved.")
+@moved_model_option
 @click.option(
     "-o",
     "--output",

@@ -59,6 +59,13 @@ def device_option(function: Decorated) -> Decorated:
     )(function)
 
 
+def moved_model_option(function: Decorated) -> Decorated:
+    """Add ``--model BUNDLE``, for a corpus whose model lies elsewhere now."""
+    return click.option(
+        "--model", metavar="BUNDLE", help="Where the corpus's model lies now, if it moved."
+    )(function)
+
+
 def prompt_options(function: Decorated) -> Decorated:
     """Add ``--prompts SET`` and ``--prompt-vectors NPZ``."""
     vectors = click.option(

@@ -12,6 +12,7 @@ from clipcal.commands.common import (
     device_option,
     json_option,
     keep_inputs,
+    moved_model_option,
     print_json,
     prompt_options,
 )
@@ -26,7 +27,7 @@ from clipcal.commands.common import (
     help="The calibration to report on.",
 )
 @prompt_options
-@click.option("--model", metavar="BUNDLE", help="Where the corpus's model lies now, if it moved.")
+@moved_model_option
 @click.option("--note", default="", metavar="TEXT", help="A remark to show at the top of the page.")
 @click.option(
     "-o",

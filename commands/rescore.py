@@ -13,6 +13,7 @@ from clipcal.commands.common import (
     device_option,
     json_option,
     keep_inputs,
+    moved_model_option,
     print_json,
     print_table,
     prompt_options,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     help="The calibration to apply.",
 )
 @prompt_options
-@click.option("--model", metavar="BUNDLE", help="Where the corpus's model lies now, if it moved.")
+@moved_model_option
 @click.option(
     "-o",
     "--output",

@@ -10,6 +10,7 @@ from clipcal.commands.common import (
     corpus_option,
     device_option,
     json_option,
+    moved_model_option,
     print_json,
     prompt_options,
 )
@@ -17,7 +18,7 @@ from clipcal.commands.common import (
 
 @click.command("score")
 @prompt_options
-@click.option("--model", metavar="BUNDLE", help="Where the corpus's model lies now, if it moved.")
+@moved_model_option
 @click.option(
     "-o",
     "--output",

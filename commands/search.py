@@ -12,6 +12,7 @@ from clipcal.commands.common import (
     corpus_option,
     device_option,
     json_option,
+    moved_model_option,
     print_json,
     print_table,
     say,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="The thresholds that say what is flagged (with --flagged).",
 )
-@click.option("--model", metavar="BUNDLE", help="Where the corpus's model lies now, if it moved.")
+@moved_model_option
 @click.option(
     "--prompt-vectors",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -39,7 +39,7 @@ def rules(text: str, levels: str = '["none", "minor", "major"]') -> PromptSet:
 
 
 def verdicts(values: object, prompt_set: PromptSet = SEED, **kwargs: object) -> list[str | None]:
-    judged = judge(decided(np.asarray(values), **kwargs), prompt_set)  # type: ignore[arg-type]
+    judged = judge(decided(np.asarray(values), **kwargs), prompt_set)  # type: ignore[arg-type]  # by name
     assert judged is not None
     return judged.per_image()
 

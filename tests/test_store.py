@@ -86,7 +86,7 @@ def test_another_models_embeddings_are_refused(corpus: Corpus) -> None:
 
 
 def test_two_writers_are_kept_apart(corpus: Corpus) -> None:
-    with corpus.writing(), pytest.raises(StoreError, match="Another clipcal"):  # noqa: SIM117
+    with corpus.writing(), pytest.raises(StoreError, match="Another clipcal"):  # noqa: SIM117 -- the order matters
         with Corpus.open(corpus.path).writing():
             pass
 
