@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from clipcal.calibrate.bounds import Estimate
+from clipcal.calibrate.statistics.bounds import Estimate
 from clipcal.errors import CalibrationError, FingerprintMismatch
 from clipcal.files import replacing
 from clipcal.prompts.promptset import PromptSet, parse_prompt_set

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.bounds import Estimate, wilson
 from clipcal.calibrate.contract import Cut, Evaluation, HeldOut
-from clipcal.calibrate.labels import UNKNOWN, LabelTable, Match
+from clipcal.calibrate.labels.table import UNKNOWN, LabelTable, Match
 from clipcal.calibrate.scores import Scores, decide
+from clipcal.calibrate.statistics.bounds import Estimate, wilson
 from clipcal.calibrate.thresholds import (
     Subject,
     Target,

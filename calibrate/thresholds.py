@@ -10,15 +10,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.bounds import (
+from clipcal.calibrate.contract import Cut
+from clipcal.calibrate.scores import decide
+from clipcal.calibrate.statistics.bounds import (
     Estimate,
     check_rate,
     positives_needed,
     recall_threshold,
     wilson,
 )
-from clipcal.calibrate.contract import Cut
-from clipcal.calibrate.scores import decide
 from clipcal.errors import CalibrationError
 
 Vector = NDArray[np.floating]  # (n,)
@@ -138,8 +138,8 @@ def fit_threshold(
 
     Notes
     -----
-    For the assumptions of the guarantee see `clipcal.calibrate.bounds.recall_rank`. It speaks
-    of positives only, and so needs no negatives.
+    For the assumptions of the guarantee see `clipcal.calibrate.statistics.bounds.recall_rank`.
+    It speaks of positives only, and so needs no negatives.
     """
     if scores.ndim != 1 or scores.shape != positive.shape:
         raise CalibrationError(

@@ -14,7 +14,7 @@ from clipcal import __version__
 from clipcal.calibrate.contract import Contract, Fingerprint, KeptPromptSet, Labels, check
 from clipcal.calibrate.corpus_scores import CorpusScores, score_corpus
 from clipcal.calibrate.fit import fit
-from clipcal.calibrate.labels import UNKNOWN, LabelTable, Match, match_images, read_labels
+from clipcal.calibrate.labels.table import UNKNOWN, LabelTable, Match, match_images, read_labels
 from clipcal.calibrate.thresholds import parse_target
 from clipcal.index.store import Corpus
 from clipcal.prompts.encode import PromptVectors, build

@@ -24,9 +24,9 @@ from clipcal.commands.common import (
 from clipcal.errors import CalibrationError
 
 if TYPE_CHECKING:
-    from clipcal.calibrate.bounds import Estimate
     from clipcal.calibrate.contract import Contract, Cut, Evaluation
-    from clipcal.calibrate.labels import Match
+    from clipcal.calibrate.labels.table import Match
+    from clipcal.calibrate.statistics.bounds import Estimate
 
 MOST_LISTED = 20
 

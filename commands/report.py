@@ -62,8 +62,8 @@ def report_command(
       clipcal report --calibration calibration.json --note "Labels of the May audit."
     """
     from clipcal.calibrate.contract import Contract
-    from clipcal.calibrate.report import build_report
-    from clipcal.calibrate.report_page import gather_thumbnails, render, write_page
+    from clipcal.calibrate.report.content import build_report
+    from clipcal.calibrate.report.page import gather_thumbnails, render, write_page
     from clipcal.calibrate.workflow import TextSource, scores_under_contract
     from clipcal.index.store import Corpus
 

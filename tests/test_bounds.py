@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from clipcal.calibrate.bounds import (
+from clipcal.calibrate.statistics.bounds import (
     clopper_pearson,
     positives_needed,
     recall_rank,

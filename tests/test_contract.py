@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from clipcal.calibrate.bounds import Estimate
 from clipcal.calibrate.contract import (
     Contract,
     Cut,
@@ -17,6 +16,7 @@ from clipcal.calibrate.contract import (
     Labels,
     check,
 )
+from clipcal.calibrate.statistics.bounds import Estimate
 from clipcal.errors import CalibrationError, FingerprintMismatch
 
 FINGERPRINT = Fingerprint(

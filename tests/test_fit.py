@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipcal.calibrate.bounds import recall_threshold
 from clipcal.calibrate.fit import f1_estimate, fit
-from clipcal.calibrate.labels import LabelTable, Match
+from clipcal.calibrate.labels.table import LabelTable, Match
 from clipcal.calibrate.scores import decide
+from clipcal.calibrate.statistics.bounds import recall_threshold
 from clipcal.calibrate.thresholds import parse_target, stored
 from clipcal.errors import CalibrationError
 

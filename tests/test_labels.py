@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipcal.calibrate.labels import LabelTable, match_images, read_labels
+from clipcal.calibrate.labels.table import LabelTable, match_images, read_labels
 from clipcal.errors import LabelError
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipcal.calibrate.labels import read_labels
+from clipcal.calibrate.labels.table import read_labels
 from clipcal.calibrate.overall import judge, warn_of_missing_levels
 from clipcal.calibrate.rescore import Decisions, write_csv
 from clipcal.prompts.promptset import PromptSet, load_prompt_set, parse_prompt_set

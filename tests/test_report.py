@@ -18,16 +18,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from clipcal.calibrate.charts import draw_histogram
 from clipcal.calibrate.contract import Contract, Cut, Fingerprint, KeptPromptSet, Labels
 from clipcal.calibrate.corpus_scores import CorpusScores
 from clipcal.calibrate.fit import fit
-from clipcal.calibrate.labels import BINARY, LabelTable, match_images
-from clipcal.calibrate.report import Band, Histogram, Kind, PictureRow, Report, Shown, build_report
-from clipcal.calibrate.report_page import STATUSES, gather_thumbnails, percent, render, write_page
+from clipcal.calibrate.labels.table import BINARY, LabelTable, match_images
+from clipcal.calibrate.report.charts import draw_histogram
+from clipcal.calibrate.report.content import (
+    Band,
+    Histogram,
+    Kind,
+    PictureRow,
+    Report,
+    Shown,
+    build_report,
+)
+from clipcal.calibrate.report.page import STATUSES, gather_thumbnails, percent, render, write_page
+from clipcal.calibrate.report.thumbnails import SIDE, make_thumbnail
 from clipcal.calibrate.scores import decide
 from clipcal.calibrate.thresholds import parse_target
-from clipcal.calibrate.thumbnails import SIDE, make_thumbnail
 from clipcal.cli import app
 from clipcal.errors import CalibrationError
 from clipcal.prompts.encode import TextVectors

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from clipcal.calibrate.bounds import recall_threshold
 from clipcal.calibrate.scores import decide
+from clipcal.calibrate.statistics.bounds import recall_threshold
 from clipcal.calibrate.thresholds import (
     Subject,
     Target,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clipcal.calibrate.contract import Contract, Cut, HeldOut
 from clipcal.calibrate.corpus_scores import CorpusScores
 from clipcal.calibrate.fit import level_phrase, merge_copies
-from clipcal.calibrate.labels import UNKNOWN
+from clipcal.calibrate.labels.table import UNKNOWN
 from clipcal.calibrate.scores import decide
 from clipcal.errors import CalibrationError
 

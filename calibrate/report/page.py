@@ -10,11 +10,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from clipcal import __version__
-from clipcal.calibrate.bounds import Estimate
-from clipcal.calibrate.charts import draw_histogram
 from clipcal.calibrate.contract import Cut
-from clipcal.calibrate.report import Report
-from clipcal.calibrate.thumbnails import Thumbnail, make_thumbnail
+from clipcal.calibrate.report.charts import draw_histogram
+from clipcal.calibrate.report.content import Report
+from clipcal.calibrate.report.thumbnails import Thumbnail, make_thumbnail
+from clipcal.calibrate.statistics.bounds import Estimate
 from clipcal.errors import CalibrationError
 from clipcal.files import replacing
 

@@ -23,9 +23,9 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.label_sheet import Sheet, name_key
-from clipcal.calibrate.label_votes import Codes, agree, majority, most_chosen
-from clipcal.calibrate.label_words import (
+from clipcal.calibrate.labels.sheet import Sheet, name_key
+from clipcal.calibrate.labels.votes import Codes, agree, majority, most_chosen
+from clipcal.calibrate.labels.words import (
     BINARY,
     UNKNOWN,
     Scale,

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.label_formats import interpret
-from clipcal.calibrate.label_sheet import read_sheet
-from clipcal.calibrate.label_words import BINARY, UNKNOWN
-from clipcal.calibrate.matching import Match, match_images
+from clipcal.calibrate.labels.formats import interpret
+from clipcal.calibrate.labels.matching import Match, match_images
+from clipcal.calibrate.labels.sheet import read_sheet
+from clipcal.calibrate.labels.words import BINARY, UNKNOWN
 
 __all__ = ["BINARY", "UNKNOWN", "LabelTable", "Match", "match_images", "read_labels"]
 

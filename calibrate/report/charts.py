@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clipcal.calibrate.report import Band, Histogram
+from clipcal.calibrate.report.content import Band, Histogram
 
 WIDTH = 440.0
 _SIDE = 8.0
