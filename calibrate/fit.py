@@ -299,6 +299,7 @@ def _evaluate(sample: _Sample, cuts: Cuts, confidence: float, holdout: float) ->
     return Evaluation(
         fraction=holdout,
         images=len(sample.scores),
+        clusters=len(sample.scores),
         macro_f1=float(np.mean(f1)) if f1 else None,
         macro_over=len(f1),
         categories=held,

@@ -51,6 +51,23 @@ class Estimate:
     n: int
 
 
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A quantity that is not known exactly: a threshold, or a number of images.
+
+    Attributes
+    ----------
+    value : float
+        The estimate.
+    low, high : float
+        Ends of the interval.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Estimate:
     r"""Wilson's two-sided score interval: the one to show.
 
