@@ -1,6 +1,10 @@
-"""Intervals for rates, and thresholds with a recall that holds beyond the sample.
+"""Intervals and tests for rates, and thresholds with a recall that holds beyond the sample.
 
-Everything here is exact for the binomial model; nothing is simulated.
+Everything here is exact for the binomial model; nothing is simulated. Labelled images are drawn
+from a finite corpus without replacement, which makes their counts hypergeometric. The binomial
+tail probabilities are then too great, never too small, as long as they are at most 0.5 (Uhlmann
+1966; a test computes both for corpora of many sizes), and so every guarantee with a confidence
+of 0.5 or more holds for the corpus as it is.
 
 References
 ----------
@@ -9,6 +13,9 @@ Wilson, E. B. (1927). Probable inference, the law of succession, and statistical
 
 Clopper, C. J., and Pearson, E. S. (1934). The use of confidence or fiducial limits illustrated
 in the case of the binomial. *Biometrika* 26(4), 404-413.
+
+Uhlmann, W. (1966). Vergleich der hypergeometrischen mit der Binomial-Verteilung. *Metrika* 10,
+145-158.
 
 Wilks, S. S. (1941). Determination of sample sizes for setting tolerance limits. *Annals of
 Mathematical Statistics* 12(1), 91-96.
@@ -19,16 +26,17 @@ from __future__ import annotations
 import bisect
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from clipcal.errors import CalibrationError
 
 # 1 - 0.9 is 0.09999999999999998: a probability equal to the risk on paper must count as equal.
-_SLACK = 1 + 1e-9
-_MOST_POSITIVES = 10**9
+SLACK: Final = 1 + 1e-9
+_MOST_LABELS = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +147,78 @@ def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> Estimat
     return Estimate(successes / n, low, high, n)
 
 
+def recall_p_value(misses: ArrayLike, n_positives: ArrayLike, target: float) -> NDArray[np.float64]:
+    r"""Return how likely so few misses are where the recall is only just too low.
+
+    .. math:: p = P(X \le m) = I_r(n_+ - m,\; m + 1),\quad X \sim \mathrm{Bin}(n_+, 1 - r)
+
+    with the regularised incomplete beta function :math:`I`: the one-sided exact test of
+    "recall is below :math:`r`" at a threshold that was fixed without the labels. It inverts
+    the limit of Clopper and Pearson (1934).
+
+    Parameters
+    ----------
+    misses, n_positives : Int[(...)]
+        Labelled positives below the threshold, and all of them; broadcast together.
+    target : float
+        The recall to claim, in (0, 1).
+
+    Returns
+    -------
+    Float[(...)]
+        P-values; 1 where there are no positives.
+
+    Raises
+    ------
+    CalibrationError
+        If the counts are no counts, or the target is outside (0, 1).
+
+    Notes
+    -----
+    The labelled positives must be a random sample of all positives; see `recall_rank`.
+    """
+    check_rate(target, "recall")
+    missed, n = _counts(misses, n_positives)
+    return _at_most(missed, n, target)
+
+
+def precision_p_value(hits: ArrayLike, flagged: ArrayLike, target: float) -> NDArray[np.float64]:
+    r"""Return how likely so many hits are where the precision is only just too low.
+
+    .. math:: P(X \ge h) = I_p(h,\; n - h + 1),\quad X \sim \mathrm{Bin}(n, p)
+
+    with the regularised incomplete beta function :math:`I`: the one-sided exact test of
+    "precision is below :math:`p`" at a threshold that was fixed without the labels. It inverts
+    the limit of Clopper and Pearson (1934).
+
+    Parameters
+    ----------
+    hits, flagged : Int[(...)]
+        Labelled positives at or above the threshold, and all labelled images there; broadcast
+        together.
+    target : float
+        The precision to claim, in (0, 1).
+
+    Returns
+    -------
+    Float[(...)]
+        P-values; 1 where nothing is flagged.
+
+    Raises
+    ------
+    CalibrationError
+        If the counts are no counts, or the target is outside (0, 1).
+
+    Notes
+    -----
+    The labelled images must be a random sample of the corpus, and the threshold must not
+    depend on any of their labels; see `clipcal.calibrate.statistics.objectives`.
+    """
+    check_rate(target, "precision")
+    found, n = _counts(hits, flagged)
+    return _at_most(n - found, n, target)
+
+
 def recall_rank(n_positives: int, target: float, confidence: float = 0.95) -> int:
     r"""Return which positive, counted from the lowest score, may serve as a threshold.
 
@@ -178,10 +258,10 @@ def recall_rank(n_positives: int, target: float, confidence: float = 0.95) -> in
     Ties only add to recall, since a score equal to the threshold is flagged.
     """
     check_rate(target, "recall")
-    risk = (1 - check_rate(confidence, "confidence")) * _SLACK
+    risk = (1 - check_rate(confidence, "confidence")) * SLACK
     # F(k-1; n, 1-r) grows with k, so the ranks that hold are the first ones.
     return bisect.bisect_right(
-        range(1, n_positives + 1), risk, key=lambda k: _at_most(k - 1, n_positives, target)
+        range(1, n_positives + 1), risk, key=lambda k: float(_at_most(k - 1, n_positives, target))
     )
 
 
@@ -207,16 +287,34 @@ def positives_needed(target: float, confidence: float = 0.95, misses: int = 0) -
     CalibrationError
         If a rate is outside (0, 1), or the number exceeds a thousand million.
     """
-    check_rate(target, "recall")
-    risk = (1 - check_rate(confidence, "confidence")) * _SLACK
-    numbers = range(misses + 1, _MOST_POSITIVES)
-    index = bisect.bisect_left(numbers, -risk, key=lambda n: -_at_most(misses, n, target))
-    if index == len(numbers):
-        raise CalibrationError(
-            f"No number of labels certifies a recall of {target} with confidence {confidence}. "
-            f"Ask for less: clipcal calibrate --target recall=0.9"
-        )
-    return numbers[index]
+    return _needed(target, confidence, misses, "recall")
+
+
+def flags_needed(target: float, confidence: float = 0.95, false_flags: int = 0) -> int:
+    """Return how many labelled flagged images certify a precision when some are false flags.
+
+    The same binomial tail, and so the same number, as that of `positives_needed`.
+
+    Parameters
+    ----------
+    target : float
+        The precision to guarantee, in (0, 1).
+    confidence : float
+        With what probability, in (0, 1).
+    false_flags : int
+        How many of the flagged images may be negatives.
+
+    Returns
+    -------
+    int
+        The smallest n with ``precision_p_value(n - false_flags, n, target) <= 1 - confidence``.
+
+    Raises
+    ------
+    CalibrationError
+        If a rate is outside (0, 1), or the number exceeds a thousand million.
+    """
+    return _needed(target, confidence, false_flags, "precision")
 
 
 def recall_threshold(
@@ -276,7 +374,32 @@ def _check_counts(successes: int, n: int) -> None:
         )
 
 
-def _at_most(misses: int, n: int, target: float) -> float:
-    """Return P(at most `misses` of `n` positives are missed) where recall is `target`."""
+def _counts(part: ArrayLike, whole: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    some, n = np.asarray(part), np.asarray(whole)
+    if ((some < 0) | (some > n)).any():
+        raise CalibrationError(
+            "A count exceeds the one it is part of, or is negative. Fit the thresholds again: "
+            "clipcal calibrate"
+        )
+    return some, n
+
+
+def _needed(target: float, confidence: float, failures: int, name: str) -> int:
+    check_rate(target, name)
+    risk = (1 - check_rate(confidence, "confidence")) * SLACK
+    numbers = range(failures + 1, _MOST_LABELS)
+    index = bisect.bisect_left(numbers, -risk, key=lambda n: -float(_at_most(failures, n, target)))
+    if index == len(numbers):
+        raise CalibrationError(
+            f"No number of labels certifies a {name} of {target} with confidence {confidence}. "
+            f"Ask for less: clipcal calibrate --target {name}=0.9"
+        )
+    return numbers[index]
+
+
+def _at_most(
+    failures: int | NDArray[np.int64], n: int | NDArray[np.int64], target: float
+) -> NDArray[np.float64]:
+    """Return P(at most `failures` in `n`) where the rate of successes is `target`."""
     # The binomial sum as an incomplete beta function: accurate for any n, and free of 1 - r.
-    return float(special.betainc(n - misses, misses + 1, target))
+    return np.asarray(special.betainc(n - failures, failures + 1, target), np.float64)
