@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from clipcal.errors import StoreError
-from clipcal.index.schema import SCHEMA, SCHEMA_VERSION
+from clipcal.index.schema import SCHEMA_VERSION, VERSIONS
 from clipcal.models.identity import ModelIdentity
 
 DATABASE = "corpus.db"
@@ -36,7 +36,9 @@ def configured(path: Path, database: sqlite3.Connection) -> sqlite3.Connection:
             raise
         database.close()
         uri = (path / DATABASE).resolve().as_uri() + "?mode=ro&immutable=1"
-        return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        reading = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        reading.execute("PRAGMA query_only = ON")
+        return reading
 
 
 def _configure(database: sqlite3.Connection) -> None:
@@ -49,11 +51,32 @@ def lay_out(path: Path, database: sqlite3.Connection, model: ModelIdentity) -> N
     """Make the tables, unless another process was faster."""
     _configure(database)
     with transaction(path, database):
-        if database.execute("PRAGMA user_version").fetchone()[0] == 0:
-            for statement in SCHEMA.split(";\n"):
-                database.execute(statement)
+        if version_of(database) == 0:
+            _bring_up(database)
             database.execute("INSERT INTO meta VALUES ('model', ?)", (model.to_json(),))
-            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def migrate(path: Path, database: sqlite3.Connection) -> None:
+    """Add the tables that an earlier clipcal did not know; a database only read stays as it is."""
+    if version_of(database) == SCHEMA_VERSION:
+        return
+    ((readonly,),) = database.execute("PRAGMA query_only")
+    if not readonly:
+        with transaction(path, database):
+            _bring_up(database)
+
+
+def version_of(database: sqlite3.Connection) -> int:
+    """Return which version's tables these are; 0 where there are none."""
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _bring_up(database: sqlite3.Connection) -> None:
+    """Run what is missing, within a transaction: another process may have been faster."""
+    for script in VERSIONS[version_of(database) :]:
+        for statement in script.split(";\n"):
+            database.execute(statement)
+    database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 @contextmanager
@@ -89,7 +112,7 @@ def told(path: Path, error: Exception) -> StoreError:
 
 def check_version(path: Path, database: sqlite3.Connection) -> None:
     """Refuse tables that a newer clipcal laid out, with StoreError."""
-    (version,) = database.execute("PRAGMA user_version").fetchone()
+    version = version_of(database)
     if version > SCHEMA_VERSION:
         raise StoreError(
             f"{path} was written by a newer clipcal (format {version}, this one reads "

@@ -1,8 +1,8 @@
-"""The tables of ``corpus.db``."""
+"""The tables of ``corpus.db``, and how those of earlier versions become them."""
 
-SCHEMA_VERSION = 1
+from __future__ import annotations
 
-SCHEMA = """
+_VERSION_1 = """
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -57,3 +57,37 @@ CREATE TABLE runs (
     failed   INTEGER NOT NULL DEFAULT 0
 );
 """
+
+_VERSION_2 = """
+-- One row per draw of images to label.
+CREATE TABLE rounds (
+    number   INTEGER PRIMARY KEY,  -- from 1
+    created  TEXT NOT NULL,
+    method   TEXT NOT NULL,
+    seed     INTEGER NOT NULL,
+    category TEXT NOT NULL,        -- to be labelled in; '' is all
+    frame    INTEGER NOT NULL,     -- distinct images that could be picked
+    audit    INTEGER NOT NULL,     -- suggested uniformly at random
+    picked   INTEGER NOT NULL,     -- suggested for their scores
+    rows     INTEGER NOT NULL      -- embeddings of the corpus then
+);
+
+-- The images drawn, each distinct content once.
+CREATE TABLE suggestions (
+    round     INTEGER NOT NULL REFERENCES rounds (number),
+    row       INTEGER NOT NULL REFERENCES vectors (row),
+    inclusion REAL NOT NULL CHECK (inclusion > 0 AND inclusion <= 1),
+    audit     INTEGER NOT NULL CHECK (audit IN (0, 1)),
+    PRIMARY KEY (round, row)
+) WITHOUT ROWID;
+
+-- Images with labels that nobody had suggested, and the round that found them so.
+CREATE TABLE given (
+    row   INTEGER PRIMARY KEY REFERENCES vectors (row),
+    round INTEGER NOT NULL REFERENCES rounds (number)
+);
+"""
+
+# What to run, in order: version n has the first n of these. They are never changed, only added to.
+VERSIONS = (_VERSION_1, _VERSION_2)
+SCHEMA_VERSION = len(VERSIONS)

@@ -26,8 +26,10 @@ from clipcal.index.database import (
     configured,
     connect,
     lay_out,
+    migrate,
     told,
     transaction,
+    version_of,
 )
 from clipcal.index.shards import Embeddings, Rows, Shards
 from clipcal.models.identity import ModelIdentity
@@ -81,6 +83,63 @@ class Outcome:
         return "failed" if self.row is None else "embedded"
 
 
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A distinct image that was drawn to be labelled.
+
+    Attributes
+    ----------
+    round : int
+        In which draw.
+    row : int
+        Its embedding's row; copies share it.
+    inclusion : float
+        With what probability it was drawn, in (0, 1].
+    audit : bool
+        Drawn uniformly, whatever its score.
+    """
+
+    round: int
+    row: int
+    inclusion: float
+    audit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One draw of images to label.
+
+    Attributes
+    ----------
+    number : int
+        From 1.
+    created : str
+        When, in ISO 8601.
+    method : str
+        How images were picked.
+    seed : int
+        Of the draw.
+    category : str
+        To be labelled in; empty for all.
+    frame : int
+        Distinct images that could be picked.
+    audit, picked : int
+        Images drawn uniformly, and for their scores.
+    rows : int
+        Embeddings of the corpus then.
+    """
+
+    number: int
+    created: str
+    method: str
+    seed: int
+    category: str
+    frame: int
+    audit: int
+    picked: int
+    rows: int
+
+
 class Corpus:
     """A corpus on disk.
 
@@ -132,6 +191,7 @@ class Corpus:
         try:
             database = configured(path, database)
             check_version(path, database)
+            migrate(path, database)
             (text,) = database.execute("SELECT value FROM meta WHERE key = 'model'").fetchone()
             return cls(path, database, ModelIdentity.from_json(text))
         except (sqlite3.Error, ValueError, TypeError) as error:
@@ -341,6 +401,72 @@ class Corpus:
         for uri, category, level in self._read(query):
             kept.setdefault(uri, {})[category] = level
         return kept
+
+    def add_suggestions(
+        self,
+        drawn: Sequence[tuple[int, float, bool]],
+        *,
+        method: str,
+        seed: int,
+        category: str = "",
+        frame: int,
+        given: Sequence[int] = (),
+    ) -> int:
+        """Keep which images were drawn to be labelled, all or nothing; returns the round's number.
+
+        Parameters
+        ----------
+        drawn : sequence of (int, float, bool)
+            Row, inclusion probability, and whether it is of the audit sample.
+        method : str
+            How images were picked.
+        seed : int
+            Of the draw.
+        category : str
+            To be labelled in; empty for all.
+        frame : int
+            Distinct images that could be picked.
+        given : sequence of int
+            Rows that have labels without ever having been suggested. Those that an earlier
+            round found so keep that round.
+        """
+        audit = sum(one[2] for one in drawn)
+        about = (_now(), method, seed, category, frame, audit, len(drawn) - audit, self.rows)
+        with self._transaction() as database:
+            cursor = database.execute(
+                "INSERT INTO rounds (created, method, seed, category, frame, audit, picked, rows)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                about,
+            )
+            number = cast(int, cursor.lastrowid)
+            database.executemany(
+                "INSERT INTO suggestions (round, row, inclusion, audit) VALUES (?, ?, ?, ?)",
+                [(number, int(row), float(p), int(a)) for row, p, a in drawn],
+            )
+            database.executemany(
+                "INSERT OR IGNORE INTO given VALUES (?, ?)", [(int(row), number) for row in given]
+            )
+        return number
+
+    def suggestions(self) -> list[Suggestion]:
+        """The images that were drawn to be labelled, round by round."""
+        query = "SELECT round, row, inclusion, audit FROM suggestions ORDER BY round, row"
+        found = self._read(query) if self._knows_rounds() else []
+        return [Suggestion(number, row, p, bool(audit)) for number, row, p, audit in found]
+
+    def rounds(self) -> list[Round]:
+        """The draws so far, the first one first."""
+        columns = "number, created, method, seed, category, frame, audit, picked, rows"
+        query = f"SELECT {columns} FROM rounds ORDER BY number"
+        return [Round(*row) for row in self._read(query)] if self._knows_rounds() else []
+
+    def given(self) -> dict[int, int]:
+        """The rows labelled without a suggestion, each with the round that found it so."""
+        return dict(self._read("SELECT row, round FROM given")) if self._knows_rounds() else {}
+
+    def _knows_rounds(self) -> bool:
+        """Whether there are tables for rounds: an old corpus that is only read has none."""
+        return version_of(self._database) >= 2
 
     def note(self, key: str, value: str) -> None:
         """Remember a small fact about the corpus, such as its prompt set."""

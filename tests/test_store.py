@@ -12,8 +12,10 @@ from conftest import DIM, IDENTITY
 
 from clipcal.errors import FingerprintMismatch, StoreError
 from clipcal.index import shards as shards_module
+from clipcal.index.database import connect, version_of
+from clipcal.index.schema import SCHEMA_VERSION, VERSIONS
 from clipcal.index.shards import Shards
-from clipcal.index.store import Corpus, Outcome
+from clipcal.index.store import Corpus, Outcome, Suggestion
 
 
 def vectors(count: int, seed: int = 0) -> np.ndarray:
@@ -175,18 +177,101 @@ def test_nothing_is_written_behind_rows_that_are_missing(corpus: Corpus, damage:
     assert (shard.read_bytes() if shard.exists() else b"") == before
 
 
-def test_a_corpus_that_can_only_be_read_is_read(
-    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    corpus.commit([Outcome("a", row=0)], vectors(1), ["a"])
-    corpus.close()
-
+def only_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: sqlite3.Connection) -> None:
         raise sqlite3.OperationalError("attempt to write a readonly database")
 
     monkeypatch.setattr("clipcal.index.database._configure", refuse)
     monkeypatch.setattr("clipcal.index.database.os.access", lambda *_: False)  # root may write all
+
+
+def test_a_corpus_that_can_only_be_read_is_read(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus.commit([Outcome("a", row=0)], vectors(1), ["a"])
+    corpus.close()
+    only_reading(monkeypatch)
     again = Corpus.open(corpus.path)
     assert [item.uri for item in again.items()] == ["a"]
     with pytest.raises(StoreError, match="cannot be used now"):
         again.note("prompts", "demo")
+
+
+@pytest.fixture
+def version_1(tmp_path: Path) -> Path:
+    """A corpus as the first version laid it out, with an image and a label."""
+    folder = tmp_path / "old"
+    folder.mkdir()
+    database = sqlite3.connect(folder / "corpus.db")
+    database.executescript(VERSIONS[0])
+    database.execute("INSERT INTO meta VALUES ('model', ?)", (IDENTITY.to_json(),))
+    database.execute("INSERT INTO vectors VALUES (0, 'hash')")
+    database.execute("INSERT INTO items (uri, state, row) VALUES ('a', 'embedded', 0)")
+    database.execute("INSERT INTO labels VALUES (1, 'gore', 'major')")
+    database.execute("PRAGMA user_version = 1")
+    database.commit()
+    database.close()
+    return folder
+
+
+def layout(folder: Path) -> list[tuple[str, str]]:
+    database = connect(folder)
+    found = database.execute("SELECT name, sql FROM sqlite_master WHERE sql NOT NULL ORDER BY name")
+    rows = found.fetchall()
+    assert version_of(database) == SCHEMA_VERSION
+    database.close()
+    return rows
+
+
+def test_an_old_corpus_becomes_the_same_as_a_new_one_and_keeps_what_it_holds(
+    version_1: Path, corpus: Corpus
+) -> None:
+    opened = Corpus.open(version_1)
+    assert opened.labels() == {"a": {"gore": "major"}}
+    assert opened.suggestions() == opened.rounds() == []
+    assert opened.add_suggestions([(0, 0.5, True)], method="m", seed=0, frame=1) == 1
+    assert Corpus.open(version_1).suggestions() == [Suggestion(1, 0, 0.5, True)]
+    assert layout(version_1) == layout(corpus.path)
+
+
+def test_an_old_corpus_that_can_only_be_read_is_read_and_has_no_rounds(
+    version_1: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_reading(monkeypatch)
+    opened = Corpus.open(version_1)
+    assert opened.labels() == {"a": {"gore": "major"}}
+    assert (opened.suggestions(), opened.rounds(), opened.given()) == ([], [], {})
+    with pytest.raises(StoreError, match="cannot be used now"):
+        opened.add_suggestions([], method="m", seed=0, frame=0)
+
+
+def test_a_draw_is_kept_with_what_was_known_before_it(corpus: Corpus) -> None:
+    corpus.commit([], vectors(4), [None] * 4)
+    first = corpus.add_suggestions(
+        [(2, 0.25, True), (1, 0.5, False)], method="importance", seed=7, frame=4, given=[0]
+    )
+    drawn = [(2, 1.0, False)]
+    second = corpus.add_suggestions(
+        drawn, method="stratified", seed=8, category="gore", frame=1, given=[0, 3]
+    )
+    again = Corpus.open(corpus.path)
+    assert again.suggestions() == [
+        Suggestion(first, 1, 0.5, False),
+        Suggestion(first, 2, 0.25, True),
+        Suggestion(second, 2, 1.0, False),
+    ]
+    assert again.given() == {0: first, 3: second}
+    one, two = again.rounds()
+    assert (one.method, one.seed, one.category, one.frame, one.rows) == ("importance", 7, "", 4, 4)
+    assert (one.audit, one.picked, two.audit, two.picked) == (1, 1, 0, 1)
+    assert (two.number, two.category) == (second, "gore")
+
+
+@pytest.mark.parametrize("inclusion", [0.0, 1.1])
+def test_an_inclusion_that_is_no_probability_keeps_nothing(
+    corpus: Corpus, inclusion: float
+) -> None:
+    corpus.commit([], vectors(1), [None])
+    with pytest.raises(sqlite3.IntegrityError):
+        corpus.add_suggestions([(0, inclusion, False)], method="m", seed=0, frame=1)
+    assert corpus.rounds() == []
