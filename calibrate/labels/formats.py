@@ -24,7 +24,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcal.calibrate.labels.sheet import Sheet, name_key
-from clipcal.calibrate.labels.votes import Codes, agree, majority, most_chosen
+from clipcal.calibrate.labels.votes import (
+    ANONYMOUS,
+    Aggregate,
+    Codes,
+    Votes,
+    agree,
+    ballots,
+    likely_class,
+    likely_levels,
+    majority,
+    most_chosen,
+)
 from clipcal.calibrate.labels.words import (
     BINARY,
     UNKNOWN,
@@ -55,6 +66,8 @@ ASIDE_NAMES = frozenset(
         *("originalname", "index", "total", "sum", "votes", "raters"),
     ]
 )
+_MOST_RATES = 20_000_000  # raters times classes squared: the rates of all confusion matrices
+_MOST_VOTES = 20_000_000  # half a gigabyte
 # A column without a name, or with the one that pandas gives it.
 _ROW_NUMBERS = re.compile(r"$|unnamed:\d")
 
@@ -73,6 +86,8 @@ class Reading:
         Columns that hold no labels.
     notes : tuple of str
         What was aggregated, guessed or found contradictory.
+    votes : Votes or None
+        What each rater said, where there are several.
     """
 
     images: tuple[str, ...]
@@ -81,6 +96,7 @@ class Reading:
     values: Levels
     ignored: tuple[str, ...]
     notes: tuple[str, ...]
+    votes: Votes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +115,10 @@ class Frame:
         Distinct images in order of first appearance.
     image_of, rater_of : Int64[(rows,)]
         Per row, the index of its image and of its rater; `rater_of` is None without raters.
+    raters : tuple of str
+        Distinct raters in order of first appearance.
+    aggregate : str
+        How several raters become one label.
     wanted : mapping or None
         From reduced name to category, where the caller named the categories.
     notes : tuple of str
@@ -111,6 +131,8 @@ class Frame:
     images: tuple[str, ...]
     image_of: Codes
     rater_of: Codes | None
+    raters: tuple[str, ...]
+    aggregate: Aggregate
     wanted: Mapping[str, str] | None
     notes: tuple[str, ...]
 
@@ -125,7 +147,12 @@ class Frame:
         return tuple(self.sheet.header[i] for i in self.free if i not in taken)
 
 
-def interpret(sheet: Sheet, categories: Sequence[str] | None, levels: Sequence[str]) -> Reading:
+def interpret(
+    sheet: Sheet,
+    categories: Sequence[str] | None,
+    levels: Sequence[str],
+    aggregate: Aggregate = "majority",
+) -> Reading:
     """Read the labels of a sheet, whatever its kind.
 
     Parameters
@@ -136,6 +163,8 @@ def interpret(sheet: Sheet, categories: Sequence[str] | None, levels: Sequence[s
         The categories to read; None reads all that the sheet seems to hold.
     levels : sequence of str
         Level names from low to high; empty means that the sheet decides.
+    aggregate : {"majority", "dawid-skene"}
+        How several raters become one label.
 
     Returns
     -------
@@ -145,10 +174,13 @@ def interpret(sheet: Sheet, categories: Sequence[str] | None, levels: Sequence[s
     Raises
     ------
     LabelError
-        If no column names images, none of the categories is present, or a cell is unknown.
+        If no column names images, none of the categories is present, or a cell is unknown; or
+        if raters are to be told apart and are not.
     """
-    frame = _frame(sheet, categories)
+    frame = _frame(sheet, categories, aggregate)
     counted = _count_columns(frame, levels)
+    if aggregate == "dawid-skene":
+        _need_raters(frame, counted=bool(counted))
     if counted:
         return _read_counts(frame, counted)
     if frame.wanted is not None:
@@ -165,7 +197,20 @@ def interpret(sheet: Sheet, categories: Sequence[str] | None, levels: Sequence[s
     return _read_wide(frame, _guess_wide(frame, known), levels)
 
 
-def _frame(sheet: Sheet, categories: Sequence[str] | None) -> Frame:
+def _need_raters(frame: Frame, *, counted: bool) -> None:
+    """Refuse to estimate raters' errors where nobody can tell who said what."""
+    if not counted and len(frame.raters) > 1:
+        return
+    fact = "counts its raters" if counted else f"names {len(frame.raters) or 'no'} rater"
+    raise LabelError(
+        f"{frame.sheet.path} {fact}{'s' * (not counted and not frame.raters)}, and errors are "
+        f"estimated rater by rater (Dawid and Skene). Give the single answers, a row each, with "
+        f"a column 'annotator'; or take the majority: "
+        f"clipcal calibrate --labels {frame.sheet.path.name} --aggregate majority"
+    )
+
+
+def _frame(sheet: Sheet, categories: Sequence[str] | None, aggregate: Aggregate) -> Frame:
     keys = tuple(name_key(name) for name in sheet.header)
     wanted = None if categories is None else {name_key(name): name for name in categories}
     image = next((keys.index(name) for name in IMAGE_NAMES if name in keys), None)
@@ -178,6 +223,7 @@ def _frame(sheet: Sheet, categories: Sequence[str] | None) -> Frame:
     sheet, notes = _with_images(sheet, image)
     rater = next((i for i, key in enumerate(keys) if key in RATER_NAMES and i != image), None)
     images, image_of = _index(sheet.columns[image])
+    raters, rater_of = ((), None) if rater is None else _index(sheet.columns[rater])
     return Frame(
         sheet=sheet,
         keys=keys,
@@ -188,7 +234,9 @@ def _frame(sheet: Sheet, categories: Sequence[str] | None) -> Frame:
         },
         images=images,
         image_of=image_of,
-        rater_of=None if rater is None else _index(sheet.columns[rater])[1],
+        rater_of=rater_of,
+        raters=raters,
+        aggregate=aggregate,
         wanted=wanted,
         notes=(*sheet.notes, *notes),
     )
@@ -313,7 +361,7 @@ def _read_wide(frame: Frame, columns: Sequence[int], levels: Sequence[str]) -> R
     scale = scale_of(_words(frame, columns), levels)
     codes = np.stack([_codes(frame, column, scale) for column in named.values()], axis=1)
     rows, count = codes.shape
-    values, notes = _merge(
+    values, votes, notes = _merge(
         frame,
         tuple(named),
         scale.levels,
@@ -334,6 +382,7 @@ def _read_wide(frame: Frame, columns: Sequence[int], levels: Sequence[str]) -> R
         values,
         frame.ignored(columns),
         (*frame.notes, *scale.notes, *renamed, *notes, *_absent(frame, named)),
+        votes,
     )
 
 
@@ -344,7 +393,7 @@ def _read_long(frame: Frame, category: int, answer: int, levels: Sequence[str]) 
     level = _codes(frame, answer, scale)
     column = column_of[name_of]
     kept = column >= 0
-    values, merged = _merge(
+    values, votes, merged = _merge(
         frame,
         categories,
         scale.levels,
@@ -355,7 +404,7 @@ def _read_long(frame: Frame, category: int, answer: int, levels: Sequence[str]) 
     )
     notes = (*frame.notes, *scale.notes, *notes, *merged, *_absent(frame, categories))
     ignored = frame.ignored([category, answer])
-    return Reading(frame.images, categories, scale.levels, values, ignored, notes)
+    return Reading(frame.images, categories, scale.levels, values, ignored, notes, votes)
 
 
 def _categories(
@@ -405,37 +454,62 @@ def _merge(
     category: Codes,
     level: Levels,
     rater: Codes | None,
-) -> tuple[Levels, tuple[str, ...]]:
+) -> tuple[Levels, Votes | None, tuple[str, ...]]:
     """Bring several labels of one image and category down to one.
 
     Equal labels are one. Without raters, unequal labels contradict and become unknown; with
-    raters that holds for each rater, and then the majority counts, a tie going to the higher
-    level.
+    raters that holds for each rater, and then they are aggregated.
     """
     values = np.full((len(frame.images), len(categories)), UNKNOWN, np.int8)
     known = level >= 0
     cell, code = (image * len(categories) + category)[known], level[known].astype(np.int64)
-
-    def name(cells: Codes) -> str:
-        pairs = zip(*np.divmod(cells, len(categories)), strict=True)
-        return _some([f"{frame.images[i]} ({categories[j]})" for i, j in pairs])
-
-    notes = []
+    votes: Votes | None = None
+    notes: list[str] = []
     if rater is None:
         cell, code, clash = agree(cell, code)
     else:
-        raters = int(rater.max(initial=0)) + 1
+        raters = len(frame.raters)
         cell, code, clash = agree(cell * raters + rater[known], code)
-        cell, code, votes, tied = majority(cell // raters, code, len(levels))
+        cell, rater = np.divmod(cell, raters)
         clash = np.unique(clash // raters)
-        if (votes > 1).any():
-            notes.append(f"{(votes > 1).sum()} labels are the majority of several raters.")
-        if tied.any():
-            notes.append(f"Ties went to the higher level: {name(cell[tied])}.")
+        image, category = np.divmod(cell, len(categories))
+        votes = Votes(image, category, rater, code.astype(np.int8), frame.raters)
+        cell, code, notes = _aggregate(frame, categories, len(levels), votes)
     if len(clash):
-        notes.append(f"Labels that contradict themselves are unknown: {name(clash)}.")
+        where = _cell_names(frame, categories, clash)
+        notes.append(f"Labels that contradict themselves are unknown: {where}.")
     values.ravel()[cell] = code
-    return values, tuple(notes)
+    return values, votes if len(frame.raters) > 1 else None, tuple(notes)
+
+
+def _aggregate(
+    frame: Frame, categories: tuple[str, ...], levels: int, votes: Votes
+) -> tuple[Codes, Codes, list[str]]:
+    """Return the cells that have votes, one level for each, and what there is to note."""
+    places = votes.image * len(categories) + votes.category
+    cell, code, number, tied = majority(places, votes.level.astype(np.int64), levels)
+    if frame.aggregate == "dawid-skene":
+        likely = likely_levels(votes, len(frame.images), len(categories), levels).ravel()[cell]
+        return cell, likely, [_changed(int((likely != code).sum()), len(cell), "labels")]
+    notes = []
+    if (number > 1).any():
+        notes.append(f"{(number > 1).sum()} labels are the majority of several raters.")
+    if tied.any():
+        where = _cell_names(frame, categories, cell[tied])
+        notes.append(f"Ties went to the higher level: {where}.")
+    return cell, code, notes
+
+
+def _changed(changed: int, number: int, what: str) -> str:
+    return (
+        f"Raters' errors are estimated (Dawid and Skene); that changed {changed} of {number} "
+        f"{what} against the majority."
+    )
+
+
+def _cell_names(frame: Frame, categories: tuple[str, ...], cells: Codes) -> str:
+    pairs = zip(*np.divmod(cells, len(categories)), strict=True)
+    return _some([f"{frame.images[i]} ({categories[j]})" for i, j in pairs])
 
 
 # --- one class per image, and counts per class ----------------------------------------------
@@ -450,13 +524,37 @@ def _read_classes(frame: Frame, column: int) -> Reading:
         f"The column '{frame.sheet.header[column]}' is read as the one class of each image.",
     )
     given = np.array([bool(key) for key in keys])[chosen]
+    image, chosen = image[given], chosen[given]
+    classes = [named[key] for key in keys]
     if frame.rater_of is None:
-        image, chosen = image[given], chosen[given]
-    else:
-        image, chosen = most_chosen(image[given], chosen[given], frame.rater_of[given])
-        notes = (*notes, "The class that most raters chose is taken.")
-    winners = image * len(keys) + chosen
-    return _from_winners(frame, [named[key] for key in keys], winners, [column], notes)
+        return _from_winners(frame, classes, image * len(keys) + chosen, [column], notes)
+    rater = frame.rater_of[given]
+    winners, note = _winners(frame, image, chosen, rater, len(keys))
+    reading = _from_winners(frame, classes, winners, [column], (*notes, note))
+    if len(frame.raters) < 2:
+        return reading
+    place = {name_key(category): index for index, category in enumerate(reading.categories)}
+    column_of = np.array([place.get(key, -1) for key in keys], np.int64)
+    votes = ballots(image, chosen, rater, column_of, len(place), frame.raters)
+    return replace(reading, votes=votes)
+
+
+def _winners(
+    frame: Frame, image: Codes, chosen: Codes, rater: Codes, classes: int
+) -> tuple[Codes, str]:
+    """Return ``image * classes + class`` of the class of each image, or of those that tie."""
+    most = np.unique(np.array([classes, 1]) @ np.stack(most_chosen(image, chosen, rater)))
+    if frame.aggregate == "majority":
+        return most, "The class that most raters chose is taken."
+    if len(frame.raters) * classes**2 > _MOST_RATES:
+        raise LabelError(
+            f"{frame.sheet.path} has {len(frame.raters)} raters and {classes} classes: too many "
+            f"to estimate how often each rater takes each class for each other. Take the "
+            f"majority: clipcal calibrate --labels {frame.sheet.path.name} --aggregate majority"
+        )
+    likely = likely_class(image, chosen, rater, len(frame.images), len(frame.raters), classes)
+    differ = np.setxor1d(most, likely) // classes
+    return likely, _changed(len(np.unique(differ)), len(np.unique(image)), "images")
 
 
 def _count_columns(frame: Frame, levels: Sequence[str]) -> list[int]:
@@ -509,7 +607,26 @@ def _read_counts(frame: Frame, columns: list[int]) -> Reading:
     winners = frame.image_of[row] * len(columns) + chosen
     names = [frame.sheet.header[column] for column in columns]
     notes = ("The cells are read as counts of raters per class; the class with most is taken.",)
-    return _from_winners(frame, names, winners, columns, notes)
+    reading = _from_winners(frame, names, winners, columns, notes)
+    if int(counts.sum()) * len(reading.categories) > _MOST_VOTES:
+        note = "There are too many votes to tell how far raters agree."
+        return replace(reading, notes=(*reading.notes, note))
+    return replace(reading, votes=_anonymous(frame, reading.categories, names, counts))
+
+
+def _anonymous(
+    frame: Frame, categories: tuple[str, ...], names: Sequence[str], counts: Codes
+) -> Votes:
+    """Turn counts per class into votes: a yes for the class, a no for every other category."""
+    own = [[name_key(name) == name_key(category) for category in categories] for name in names]
+    yes = counts @ np.array(own, np.int64)
+    tally = np.stack([counts.sum(axis=1, keepdims=True) - yes, yes], axis=2)
+    row, category, level = (index.ravel() for index in np.indices(tally.shape))
+    image, category, level = (
+        np.repeat(index, tally.ravel()) for index in (frame.image_of[row], category, level)
+    )
+    nobody = np.full(len(image), ANONYMOUS, np.int64)
+    return Votes(image, category, nobody, level.astype(np.int8), ())
 
 
 def _from_winners(

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from clipcal.calibrate.labels.formats import interpret
 from clipcal.calibrate.labels.matching import Match, match_images
 from clipcal.calibrate.labels.sheet import read_sheet
+from clipcal.calibrate.labels.votes import Aggregate, Votes
 from clipcal.calibrate.labels.words import BINARY, UNKNOWN
 
-__all__ = ["BINARY", "UNKNOWN", "LabelTable", "Match", "match_images", "read_labels"]
+__all__ = ["BINARY", "UNKNOWN", "LabelTable", "Match", "Votes", "match_images", "read_labels"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +45,8 @@ class LabelTable:
         Hash of the file's bytes.
     source : str
         The file's name, without its folder.
+    votes : Votes or None
+        What each rater said; None where the file has one rating per image.
     """
 
     images: tuple[str, ...]
@@ -54,10 +57,15 @@ class LabelTable:
     notes: tuple[str, ...]
     sha256: str
     source: str = "labels.csv"
+    votes: Votes | None = None
 
 
 def read_labels(
-    path: Path, *, categories: Sequence[str] | None = None, levels: Sequence[str] = ()
+    path: Path,
+    *,
+    categories: Sequence[str] | None = None,
+    levels: Sequence[str] = (),
+    aggregate: Aggregate = "majority",
 ) -> LabelTable:
     """Read a label file of any of the usual kinds.
 
@@ -75,22 +83,27 @@ def read_labels(
     levels : sequence of str, optional
         Level names from low to high. Without them the file decides between yes/no and
         none < minor < major.
+    aggregate : {"majority", "dawid-skene"}
+        How several raters become one label: by the most votes, or by the most probable level
+        where each rater's own errors are estimated from the file (see
+        `clipcal.calibrate.statistics.agreement.dawid_skene`). In both the higher level of a tie.
 
     Returns
     -------
     LabelTable
-        The labels. Equal repetitions are merged; contradictions are unknown, and noted; of
-        several raters the majority counts, the higher level of a tie.
+        The labels. Equal repetitions are merged; contradictions are unknown, and noted. Where
+        the file has several raters, `votes` keeps what each of them said.
 
     Raises
     ------
     LabelError
         If the file cannot be read, names no images, has none of the categories, or holds a
-        label that is not known; the message names the line.
+        label that is not known (the message names the line); or if raters' errors are to be
+        estimated and the file does not tell its raters apart.
     """
     path = Path(path)
     sheet = read_sheet(path)
-    reading = interpret(sheet, categories, levels)
+    reading = interpret(sheet, categories, levels, aggregate)
     return LabelTable(
         images=reading.images,
         categories=reading.categories,
@@ -100,4 +113,5 @@ def read_labels(
         notes=reading.notes,
         sha256=sheet.sha256,
         source=path.name,
+        votes=reading.votes,
     )
