@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from clipcal.calibrate.score_rules import MARGIN, ScoreRule
 from clipcal.calibrate.scores import category_scores
 from clipcal.errors import StoreError
 from clipcal.files import replacing
@@ -55,7 +56,7 @@ class CorpusScores:
         return self.scores[:, self.categories.index(category)]
 
 
-def score_corpus(corpus: Corpus, prompts: PromptVectors) -> CorpusScores:
+def score_corpus(corpus: Corpus, prompts: PromptVectors, rule: ScoreRule = MARGIN) -> CorpusScores:
     """Score every embedded image in every category of a prompt set.
 
     Parameters
@@ -64,6 +65,8 @@ def score_corpus(corpus: Corpus, prompts: PromptVectors) -> CorpusScores:
         The corpus.
     prompts : PromptVectors
         Its prompt set's text vectors, of the corpus's model.
+    rule : ScoreRule
+        How similarities become scores.
 
     Returns
     -------
@@ -74,6 +77,8 @@ def score_corpus(corpus: Corpus, prompts: PromptVectors) -> CorpusScores:
     ------
     StoreError
         If the corpus holds no embedding.
+    CalibrationError, PromptError
+        If the rule lacks a constant, or the prompt set what the rule needs.
     """
     items = corpus.items("embedded")
     if not items:
@@ -81,7 +86,7 @@ def score_corpus(corpus: Corpus, prompts: PromptVectors) -> CorpusScores:
             f"The corpus {corpus.path} holds no embeddings to score. Next: "
             f"clipcal embed photos/ --corpus {corpus.path}"
         )
-    by_row = category_scores(similarities(corpus, prompts), prompts)
+    by_row = category_scores(similarities(corpus, prompts), prompts, rule)
     rows = np.array([item.row for item in items], np.int64)
     return CorpusScores(
         uris=tuple(item.uri for item in items),

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clipcal.errors import CalibrationError
+from clipcal.calibrate.score_rules import MARGIN, ScoreRule
+from clipcal.errors import CalibrationError, PromptError
 
 if TYPE_CHECKING:
     from clipcal.prompts.encode import PromptVectors
+    from clipcal.prompts.promptset import PromptSet
 
 Scores = NDArray[np.float32]  # (n images, c categories)
 Flags = NDArray[np.bool_]  # shape of the scores
 
-_ROWS_AT_ONCE = 1000
+# Enough rows for numpy's loops, few enough that what is made of them stays in the cache.
+_ROWS_AT_ONCE = 4096
+_ROWS_END_TO_END = 1000
 
 
-def category_scores(similarities: NDArray[np.float32], prompts: PromptVectors) -> Scores:
+def category_scores(
+    similarities: NDArray[np.float32], prompts: PromptVectors, rule: ScoreRule = MARGIN
+) -> Scores:
     r"""Reduce the similarities with every prompt to one score per category.
 
-    The score of an image :math:`x` is the margin
+    By default the score of an image :math:`x` is the margin
     :math:`\mathrm{pool}_{p \in P}\, x \cdot t_p - \mathrm{pool}_{q \in N}\, x \cdot t_q` of the
     category's prompts :math:`P` over its own neutral contrasts :math:`N`, or the first term
     alone where it has none; pool is the maximum or the mean. No category's score depends on
-    another category's prompts.
+    another category's prompts. The other rules are in `ScoreRule`.
 
     Parameters
     ----------
@@ -34,6 +41,8 @@ def category_scores(similarities: NDArray[np.float32], prompts: PromptVectors) -
         Cosines of n images with the p prompts of ``prompts.matrix``.
     prompts : PromptVectors
         Which columns belong to which category.
+    rule : ScoreRule
+        How they become scores.
 
     Returns
     -------
@@ -43,23 +52,53 @@ def category_scores(similarities: NDArray[np.float32], prompts: PromptVectors) -
     Raises
     ------
     CalibrationError
-        If the columns are not the prompts, or a similarity is NaN.
+        If the columns are not the prompts, a similarity is NaN, or the rule lacks a constant.
+    PromptError
+        If the prompt set lacks what the rule needs: contrasts, or a second category.
     """
     if similarities.ndim != 2 or similarities.shape[1] != prompts.matrix.shape[0]:
         raise CalibrationError(
             f"The similarities have shape {similarities.shape}, but the prompt set has "
             f"{prompts.matrix.shape[0]} prompts. Score the corpus again: clipcal score"
         )
-    categories = prompts.prompt_set.categories
-    scores = np.empty((len(similarities), len(categories)), np.float32)
-    for column, (category, (own, against)) in enumerate(
-        zip(categories, prompts.columns, strict=True)
-    ):
-        scores[:, column] = _pool(similarities[:, own], category.pool)
-        if category.against:
-            scores[:, column] -= _pool(similarities[:, against], category.pool)
-    refuse_nan(scores)
+    check_rule(rule, prompts.prompt_set)
+    scores = np.empty((len(similarities), len(prompts.prompt_set.categories)), np.float32)
+    for start in range(0, len(similarities), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        by_prompt = np.ascontiguousarray(similarities[rows].T)
+        refuse_nan(by_prompt)
+        scores[rows] = np.stack(_reduce(by_prompt, prompts, rule), axis=1)
     return scores
+
+
+def check_rule(rule: ScoreRule, prompt_set: PromptSet) -> None:
+    """Refuse a rule that lacks a constant, or that a prompt set cannot serve.
+
+    Raises
+    ------
+    CalibrationError
+        If the rule takes a constant that it does not have.
+    PromptError
+        If ``softmax-contrast`` meets a category without contrasts, or ``softmax-all`` a set of
+        one category.
+    """
+    if not rule.complete:
+        raise CalibrationError(
+            f"The score rule {rule} lacks {' and '.join(rule.takes)}, which depend on the model. "
+            f"Write them out, as in: softmax-contrast(scale=100)"
+        )
+    bare = [c.name for c in prompt_set.categories if not c.against]
+    if rule.name == "softmax-contrast" and bare:
+        raise PromptError(
+            f"The rule softmax-contrast holds prompts against contrasts, and {bare[0]!r} in "
+            f"{prompt_set.name} has none. Write some below `against` in its category, or take "
+            f"the rule margin, which does without. See: clipcal prompts show {prompt_set.name}"
+        )
+    if rule.name == "softmax-all" and len(prompt_set.categories) < 2:
+        raise PromptError(
+            f"The rule softmax-all holds categories against each other, and {prompt_set.name} "
+            f"has one. Take the rule margin, or see: clipcal prompts show {prompt_set.name}"
+        )
 
 
 def decide(scores: NDArray[np.floating], thresholds: ArrayLike) -> Flags:
@@ -120,20 +159,71 @@ def _stretches(
     if limits.ndim == 0 or limits.size == 0 or not scores.flags.c_contiguous:
         yield scores, limits, flags
         return
-    whole = len(scores) - len(scores) % _ROWS_AT_ONCE
-    for rows, repeats in ((slice(whole), _ROWS_AT_ONCE), (slice(whole, None), 1)):
+    whole = len(scores) - len(scores) % _ROWS_END_TO_END
+    for rows, repeats in ((slice(whole), _ROWS_END_TO_END), (slice(whole, None), 1)):
         shape = (-1, repeats * limits.size)
         yield scores[rows].reshape(shape), np.tile(limits, repeats), flags[rows].reshape(shape)
 
 
-def _pool(similarities: NDArray[np.float32], pool: str) -> NDArray[np.float32]:
-    """Reduce columns to one; column by column, since a row has only a few of them."""
-    pooled = similarities[:, 0].copy()
-    for column in range(1, similarities.shape[1]):
-        if pool == "max":
-            np.maximum(pooled, similarities[:, column], out=pooled)
-        else:
-            pooled += similarities[:, column]
-    if pool == "mean":
-        pooled /= similarities.shape[1]
+# --- rules: arrays by prompt, Float32[(p, n)], to one Float32[(n,)] per category -----------------
+
+
+def _reduce(
+    by_prompt: NDArray[np.float32], prompts: PromptVectors, rule: ScoreRule
+) -> list[NDArray[np.float32]]:
+    """Score some images in every category."""
+    if rule.name == "softmax-all":
+        return _against_each_other(by_prompt, prompts, rule)
+    return [
+        _category(by_prompt[own], by_prompt[against], category.pool, rule)
+        for category, (own, against) in zip(
+            prompts.prompt_set.categories, prompts.columns, strict=True
+        )
+    ]
+
+
+def _category(
+    own: NDArray[np.float32], against: NDArray[np.float32], pool: str, rule: ScoreRule
+) -> NDArray[np.float32]:
+    scale, bias = map(np.float32, rule.constants)
+    match rule.name:
+        case "margin":
+            return _pool(own, pool) - _pool(against, pool) if len(against) else _pool(own, pool)
+        case "softmax-contrast":
+            return _log_sum(own, scale) - _log_sum(against, scale)
+        case "sigmoid":
+            return _pool(own, pool) * scale + bias
+        case _:
+            return _pool(own, rule.name)
+
+
+def _pool(by_prompt: NDArray[np.float32], pool: str) -> NDArray[np.float32]:
+    pooled: NDArray[np.float32] = by_prompt.max(axis=0) if pool == "max" else by_prompt.mean(axis=0)
     return pooled
+
+
+def _log_sum(by_prompt: NDArray[np.float32], scale: np.float32) -> NDArray[np.float32]:
+    """Return the logarithm of the sum of exponentials of scaled cosines, free of overflow."""
+    greatest = by_prompt.max(axis=0)
+    shares = np.exp((by_prompt - greatest) * scale).sum(axis=0)
+    logarithm: NDArray[np.float32] = np.log(shares) + greatest * scale
+    return logarithm
+
+
+def _against_each_other(
+    by_prompt: NDArray[np.float32], prompts: PromptVectors, rule: ScoreRule
+) -> list[NDArray[np.float32]]:
+    """Log-odds of each category among all: its own sum over that of all the others.
+
+    The others are added up from both ends: the whole less the category's own would leave nothing
+    but rounding where one category has nearly all.
+    """
+    scale = np.float32(rule.constants[0])
+    sums = [_log_sum(by_prompt[own], scale) for own, _ in prompts.columns]
+    before, after = ([*accumulate(some, np.logaddexp)] for some in (sums[:-1], sums[:0:-1]))
+    others = [
+        after[-1],
+        *map(np.logaddexp, before[:-1], after[-2::-1]),
+        before[-1],
+    ]
+    return [own - other for own, other in zip(sums, others, strict=True)]
