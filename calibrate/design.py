@@ -1,0 +1,259 @@
+"""What the labels of a corpus stand for, given how the labelled images were drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipcal.calibrate.statistics.sampling import Draw, Float64, Int64, design_weights
+from clipcal.index.store import Corpus, Round
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SampleDesign:
+    """How labelled images came to be labelled, and what follows for each.
+
+    Attributes
+    ----------
+    weights : Float64[(n,)]
+        How much each counts in an estimate about the corpus; mean 1, and all 1 where nothing
+        was picked for its score.
+    uniform : Bool[(n,)]
+        Which are a uniform sample of the corpus, and so may back a guarantee.
+    given, audit, picked : int
+        Images nobody had suggested, of the audit sample, and picked for their scores.
+    late : int
+        Those of `given` that were labelled only after images had been picked. They are weighted
+        as a random sample of what was left then, and are not `uniform`.
+    notes : tuple of str
+        What estimates leave out.
+    """
+
+    weights: Float64
+    uniform: NDArray[np.bool_]
+    given: int
+    audit: int
+    picked: int
+    late: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def sample_design(corpus: Corpus, rows: Int64, category: str | None = None) -> SampleDesign:
+    r"""Tell for labelled images what they stand for in estimates and in guarantees.
+
+    Images labelled before anything was suggested are taken as a random sample of the corpus,
+    and so is their union with the audit samples: each of those was drawn uniformly from
+    whatever was in the union not yet, images picked before included. For the rest see
+    `clipcal.calibrate.statistics.sampling.design_weights`.
+
+    Images that were labelled without a suggestion *after* others had been picked are a random
+    sample of the rest at most: a person who draws anew and meets a picked image finds it
+    labelled. They count as one more draw, from that rest, but back no guarantee.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        Keeps the draws.
+    rows : Int64[(n,)]
+        Distinct labelled contents, as rows of the embeddings, each of an embedded image.
+    category : str, optional
+        In which they are labelled; then draws for other categories alone do not count. By
+        default all draws count.
+
+    Returns
+    -------
+    SampleDesign
+        Weights and flags in the order of `rows`.
+    """
+    history = History.of(corpus, category)
+    suggested = np.isin(rows, history.suggested)
+    unseen = rows[~suggested & ~np.isin(rows, history.recorded)]
+    sample = history.uniform(unseen)
+    uniform = np.isin(rows, sample) & history.from_the_start(rows)
+    audit = np.isin(rows, history.audits())
+    given = ~suggested & ~audit
+    late = given & ~np.isin(rows, sample)
+    draws = [*history.sample_draw(sample), *history.pick_draws(), *history.late_draws(unseen)]
+    return SampleDesign(
+        weights=design_weights(rows, draws),
+        uniform=uniform,
+        given=int(given.sum()),
+        audit=int(audit.sum()),
+        picked=int((~given & ~audit).sum()),
+        late=int(late.sum()),
+        notes=tuple(history.notes(rows, int(late.sum()))),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """The draws so far, of images that are still in the corpus.
+
+    Attributes
+    ----------
+    live : Int64[(N,)]
+        The corpus, ascending.
+    rounds : tuple of Round
+        The draws that count.
+    following : int
+        The number of the round to come.
+    first_pick : int
+        The first round of any category that picked for scores; `following` if none did.
+    extent : dict
+        By round of any category, how many embeddings there were.
+    audit_of, given_of : dict
+        Rows by round.
+    picked_of : dict
+        Rows and inclusion probabilities by round.
+    suggested, recorded : Int64[(k,)]
+        Rows ever suggested, in any category; and rows found labelled without.
+    """
+
+    live: Int64
+    rounds: tuple[Round, ...]
+    following: int
+    first_pick: int
+    extent: dict[int, int]
+    audit_of: dict[int, Int64]
+    picked_of: dict[int, tuple[Int64, Float64]]
+    given_of: dict[int, Int64]
+    suggested: Int64
+    recorded: Int64
+
+    @classmethod
+    def of(cls, corpus: Corpus, category: str | None, live: Int64 | None = None) -> History:
+        """Read the draws that count for a category; all of them where it is None."""
+        live = corpus.live_rows() if live is None else live
+        every = corpus.rounds()
+        drawn = corpus.suggestions()
+        rows = np.array([one.row for one in drawn], np.int64)
+        number = np.array([one.round for one in drawn], np.int64)
+        inclusion = np.array([one.inclusion for one in drawn], np.float64)
+        audit = np.array([one.audit for one in drawn], np.bool_)
+        alive = np.isin(rows, live)
+        given = corpus.given()
+        recorded = np.array(list(given), np.int64)
+        found_in = np.array(list(given.values()), np.int64)
+        rounds = tuple(r for r in every if category is None or r.category in ("", category))
+        own = {r.number: alive & (number == r.number) for r in rounds}
+        following = max((r.number for r in every), default=0) + 1
+        picking = [r.number for r in every if r.picked]
+        return cls(
+            live=live,
+            rounds=rounds,
+            following=following,
+            first_pick=min(picking, default=following),
+            extent={r.number: r.rows for r in every},
+            audit_of={n: rows[at & audit] for n, at in own.items()},
+            picked_of={n: (rows[at & ~audit], inclusion[at & ~audit]) for n, at in own.items()},
+            given_of={
+                n: np.intersect1d(recorded[found_in == n], live) for n in sorted({*found_in})
+            },
+            suggested=np.unique(rows),
+            recorded=recorded,
+        )
+
+    def audits(self, numbers: Sequence[int] | None = None) -> Int64:
+        """Return the audit sample, or that of some rounds."""
+        chosen = self.audit_of if numbers is None else numbers
+        return union(*(self.audit_of[number] for number in chosen))
+
+    def uniform(self, unseen: Int64) -> Int64:
+        """Return the uniform sample; `unseen` are labels that no round knows of yet."""
+        before = unseen if self.first_pick == self.following else unseen[:0]
+        return union(before, self.given_from_start(), self.audits())
+
+    def from_the_start(self, rows: Int64) -> NDArray[np.bool_]:
+        """Tell which rows were there at the first draw: of later ones too few may be drawn."""
+        return rows < self.rounds[0].rows if self.rounds else np.ones(len(rows), np.bool_)
+
+    def known_before(self, number: int, scope: str | None, audits: bool) -> tuple[Int64, ...]:
+        """Return, in parts without overlap, what a draw could not give.
+
+        `scope` is the category of the draw: images suggested for another category alone can be
+        drawn again. `audits` says whether the round's own audit sample and what it found
+        labelled come before the draw.
+        """
+        earlier = [
+            r.number
+            for r in self.rounds
+            if r.number < number and (scope is None or r.category in ("", scope))
+        ]
+        drawn = [*earlier, number] if audits else earlier
+        past = number if audits else number - 1
+        sample = union(self.given_from_start(past), self.audits(drawn))
+        late = [rows for n, rows in self.given_of.items() if self.first_pick < n <= past]
+        parts: list[Int64] = []
+        seen = sample[:0]
+        for part in (sample, *(self.picked_of[n][0] for n in earlier), *late):
+            parts.append(np.setdiff1d(part, seen))
+            seen = union(seen, part)
+        return tuple(part for part in parts if len(part))
+
+    def sample_draw(self, sample: Int64) -> Iterator[Draw]:
+        """Yield the uniform sample as a draw, era by era where the corpus grew in between."""
+        edges = np.array([r.rows for r in self.rounds], np.int64)
+        era, sample_era = (np.searchsorted(edges, x, side="right") for x in (self.live, sample))
+        images = np.bincount(era, minlength=len(edges) + 1)
+        drawn = np.bincount(sample_era, minlength=len(edges) + 1)
+        if len(sample):
+            inclusion = (drawn / np.maximum(images, 1))[sample_era]
+            yield Draw(sample, inclusion, int(images[drawn > 0].sum()))
+
+    def pick_draws(self) -> Iterator[Draw]:
+        """Yield what each round picked for its scores."""
+        for r in self.rounds:
+            rows, inclusion = self.picked_of[r.number]
+            known = self.known_before(r.number, r.category, audits=True)
+            yield Draw(rows, inclusion, self._population(r.number), known)
+
+    def late_draws(self, unseen: Int64) -> Iterator[Draw]:
+        """Yield what was labelled without a suggestion after images had been picked."""
+        cohorts = {n: rows for n, rows in self.given_of.items() if n > self.first_pick}
+        if self.first_pick < self.following:
+            cohorts[self.following] = unseen
+        for number, rows in cohorts.items():
+            known = self.known_before(number, None, audits=False)
+            population = self._population(number)
+            rest = population - sum(map(len, known))
+            if len(rows):
+                yield Draw(rows, np.full(len(rows), len(rows) / rest), population, known)
+
+    def notes(self, rows: Int64, late: int) -> Iterator[str]:
+        """Yield what estimates leave out."""
+        picked = union(*(rows for rows, _ in self.picked_of.values()))
+        pending = len(picked) - np.isin(rows, picked).sum()
+        if pending:
+            yield (
+                f"{pending:,} of {len(picked):,} images picked for their scores have no label, "
+                f"and estimates do without them."
+            )
+        if late:
+            yield (
+                f"{late:,} images were labelled without a suggestion after others had been "
+                f"picked; they count in estimates and back no guarantee."
+            )
+        newer = int((~self.from_the_start(self.live)).sum())
+        if newer:
+            yield (
+                f"{newer:,} of {len(self.live):,} images were embedded after the first draw of "
+                f"images to label; guarantees speak of the others."
+            )
+
+    def _population(self, number: int) -> int:
+        """Return how many images there were when a round was drawn."""
+        extent = self.extent.get(number)
+        return len(self.live) if extent is None else int(np.count_nonzero(self.live < extent))
+
+    def given_from_start(self, last: int | None = None) -> Int64:
+        """Return what was found labelled before anything was picked, up to a round."""
+        until = self.first_pick if last is None else min(last, self.first_pick)
+        return union(*(rows for n, rows in self.given_of.items() if n <= until))
+
+
+def union(*parts: Int64) -> Int64:
+    """Return the rows that are in any part, ascending."""
+    return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
