@@ -1,14 +1,37 @@
-"""How far people agree, with each other and with a threshold."""
+r"""How far people agree, with each other and with a threshold.
+
+Every interval treats images as the sample and raters as given: images are drawn with
+replacement, whole, with all that was said of them, and percentiles of the statistic are its
+ends (Efron 1979). Draws in which a statistic is undefined are left out.
+Percentile intervals are approximate, and too narrow for a few dozen images. Where nobody
+disagrees anywhere, no draw can disagree either; the lower end is then what Wilson's interval
+leaves possible: with :math:`n` images, :math:`1 - (1 - w_n) / D_e`, :math:`w_n` the lower end
+for :math:`n` of :math:`n` and :math:`D_e` the disagreement expected by chance.
+
+References
+----------
+Cohen, J. (1968). Weighted kappa. *Psychological Bulletin* 70(4), 213-220.
+
+Davies, M., and Fleiss, J. L. (1982). Measuring agreement for multinomial data. *Biometrics*
+38(4), 1047-1051.
+
+Efron, B. (1979). Bootstrap methods: another look at the jackknife. *Annals of Statistics* 7(1),
+1-26.
+
+Krippendorff, K. (2011). Computing Krippendorff's alpha-reliability. University of Pennsylvania.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from clipcal.calibrate.statistics.bounds import Estimate
+from clipcal.calibrate.statistics.bounds import Estimate, wilson
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +47,8 @@ class CategoryAgreement:
     alpha : Estimate or None
         Krippendorff's alpha, ordinal; bootstrap interval over images.
     kappa : Estimate or None
-        Mean weighted kappa of pairs of raters; None where raters are anonymous.
+        Mean weighted kappa of pairs of raters, see `pair_kappa`; None where raters are
+        anonymous.
     ceiling, ceiling_kappa : Estimate or None
         Agreement rate and kappa of one rater with the majority of the others: what a machine
         can be asked for.
@@ -43,6 +67,13 @@ class CategoryAgreement:
 
 
 Indices = NDArray[np.integer]  # (v votes,)
+Counts = NDArray[np.integer]  # (n images, l levels), how many raters said what
+Floats = NDArray[np.float64]
+Weights = Literal["quadratic", "linear"] | None
+
+DRAWS = 500
+_MOST_PAIRS = 5_000_000  # of ratings of one image, over all images
+_AT_ONCE = 5_000_000  # numbers held while drawing
 Posterior = NDArray[np.float64]  # (n images, l levels)
 
 _SMALL = 1e-6
@@ -141,3 +172,565 @@ def _shares(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     total = weights.sum(axis=1, keepdims=True)
     shares: NDArray[np.float64] = weights / np.where(total > 0, total, 1)
     return shares
+
+
+# --- agreement of people --------------------------------------------------------------------
+
+
+def rate_agreement(
+    image: Indices,
+    rater: Indices,
+    level: Indices,
+    n_images: int,
+    n_levels: int,
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> CategoryAgreement:
+    """Measure how far the raters of one category agree.
+
+    Parameters
+    ----------
+    image, rater, level : Int[(v,)]
+        The votes, one per image and rater; a rater of -1 is anonymous.
+    n_images, n_levels : int
+        How many of each there are.
+    confidence : float
+        Of the intervals, in (0, 1).
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    CategoryAgreement
+        Of the images with two ratings or more; a statistic is None where it is undefined, which
+        all are where everybody says the same of every image.
+    """
+    cells = image * np.int64(n_levels) + level
+    counts = np.bincount(cells, minlength=n_images * n_levels).reshape(n_images, n_levels)
+    several = counts.sum(axis=1) > 1
+    if not several.any():
+        return CategoryAgreement(0, 0)
+    counts = counts[several]
+    ceiling, ceiling_kappa = human_ceiling(counts, confidence=confidence, seed=seed)
+    named = not (rater < 0).any()
+    return CategoryAgreement(
+        images=len(counts),
+        ratings=int(counts.sum()),
+        alpha=alpha_estimate(counts, confidence=confidence, seed=seed),
+        kappa=pair_kappa(image, rater, level, n_images, n_levels, confidence=confidence, seed=seed)
+        if named
+        else None,
+        ceiling=ceiling,
+        ceiling_kappa=ceiling_kappa,
+    )
+
+
+def with_machine(
+    agreement: CategoryAgreement,
+    decided: NDArray[np.int8],
+    majority: NDArray[np.int8],
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> CategoryAgreement:
+    """Add how far decisions agree with the raters' majority.
+
+    Parameters
+    ----------
+    agreement : CategoryAgreement
+        Of the raters.
+    decided, majority : Int8[(n,)]
+        Levels of the same images; -1 is unknown, and such images are left out. The decisions
+        must be out of fold: a threshold fitted to these very labels agrees with them too well.
+    confidence : float
+        Of the intervals, in (0, 1).
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    CategoryAgreement
+        The same with `machine` (Wilson's interval) and `machine_kappa` (quadratic weights).
+    """
+    known = (decided >= 0) & (majority >= 0)
+    if not known.any():
+        return agreement
+    levels = int(max(decided[known].max(), majority[known].max())) + 1
+    rate, kappa = pair_agreement(
+        majority[known], decided[known], levels, confidence=confidence, seed=seed
+    )
+    return replace(agreement, machine=rate, machine_kappa=kappa)
+
+
+def krippendorff_alpha(
+    counts: Counts, metric: Literal["ordinal", "nominal"] = "ordinal"
+) -> float | None:
+    r"""Krippendorff's alpha from how many raters said what.
+
+    .. math:: \alpha = 1 - (n - 1) \frac{\sum_{kl} o_{kl}\, \delta^2_{kl}}
+                                     {\sum_{kl} n_k n_l\, \delta^2_{kl}}, \qquad
+        o_{kl} = \sum_u \frac{c_{uk} (c_{ul} - [k = l])}{c_{u\cdot} - 1},
+        \quad n_k = \sum_l o_{kl}, \quad n = \sum_k n_k
+
+    with :math:`c_{uk}` the ratings of image :math:`u` at level :math:`k`. The difference is
+    :math:`\delta^2_{kl} = [k \ne l]` (nominal) or, ordinal, the square of
+    :math:`\sum_{g=k}^{l} n_g - (n_k + n_l) / 2`. Images with one rating count for nothing.
+
+    Parameters
+    ----------
+    counts : Int[(n, l)]
+        Ratings per image and level; raters need not be the same, nor known.
+    metric : {"ordinal", "nominal"}
+        Whether levels have an order.
+
+    Returns
+    -------
+    float or None
+        At most 1; 0 is what chance attains. None where all ratings are equal.
+    """
+    values, _ = _alphas(_coincidences(counts).sum(axis=0), metric)
+    return _defined(values)
+
+
+def alpha_estimate(
+    counts: Counts,
+    metric: Literal["ordinal", "nominal"] = "ordinal",
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Estimate | None:
+    """Krippendorff's alpha with its interval; see `krippendorff_alpha`, and the module.
+
+    Parameters
+    ----------
+    counts : Int[(n, l)]
+        Ratings per image and level.
+    metric : {"ordinal", "nominal"}
+        Whether levels have an order.
+    confidence : float
+        Of the interval, in (0, 1).
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    Estimate or None
+        None where all ratings are equal.
+    """
+    patterns, number = np.unique(counts[counts.sum(axis=1) > 1], axis=0, return_counts=True)
+    tables = _coincidences(patterns)
+    value, chance = _alphas(np.tensordot(number, tables, 1), metric)
+    drawn = [
+        _alphas(np.tensordot(weights, tables, 1), metric)[0] for weights in _redraws(number, seed)
+    ]
+    return _estimate(value, drawn, int(number.sum()), chance, confidence)
+
+
+def weighted_kappa(
+    a: Indices, b: Indices, n_levels: int, weights: Weights = "quadratic"
+) -> float | None:
+    r"""Cohen's kappa of two raters, with weights for how far apart they are.
+
+    .. math:: \kappa = 1 - \frac{\sum_{kl} w_{kl}\, p_{kl}}
+                               {\sum_{kl} w_{kl}\, p_{k\cdot} p_{\cdot l}}
+
+    with :math:`p` the shares of images that they put at levels :math:`k` and :math:`l`, and
+    :math:`w_{kl} = (k-l)^2`, :math:`|k-l|` or, without weights, :math:`[k \ne l]`.
+
+    Parameters
+    ----------
+    a, b : Int[(n,)]
+        Levels of the same images.
+    n_levels : int
+        How many levels there are.
+    weights : {"quadratic", "linear"} or None
+        How disagreements count.
+
+    Returns
+    -------
+    float or None
+        At most 1; None where both say the same one level of every image.
+    """
+    tables = _of_pairs(a, b, n_levels, weights)
+    return _defined(_kappas(tables, tables.number[None])[1])
+
+
+def pair_agreement(
+    a: Indices,
+    b: Indices,
+    n_levels: int,
+    weights: Weights = "quadratic",
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> tuple[Estimate, Estimate | None]:
+    """How often two agree, and their kappa, with intervals.
+
+    Parameters
+    ----------
+    a, b : Int[(n,)]
+        Levels of the same images, ``n >= 1``.
+    n_levels : int
+        How many levels there are.
+    weights : {"quadratic", "linear"} or None
+        How disagreements count in kappa.
+    confidence : float
+        Of the interval, in (0, 1).
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    rate : Estimate
+        With Wilson's interval.
+    kappa : Estimate or None
+        See `weighted_kappa`.
+    """
+    kappa = kappa_estimate(a, b, n_levels, weights, confidence=confidence, seed=seed)
+    return wilson(int((a == b).sum()), len(a), confidence), kappa
+
+
+def kappa_estimate(
+    a: Indices,
+    b: Indices,
+    n_levels: int,
+    weights: Weights = "quadratic",
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Estimate | None:
+    """Cohen's kappa with its interval; see `weighted_kappa`, and the module.
+
+    Parameters
+    ----------
+    a, b : Int[(n,)]
+        Levels of the same images, ``n >= 1``.
+    n_levels : int
+        How many levels there are.
+    weights : {"quadratic", "linear"} or None
+        How disagreements count.
+    confidence : float
+        Of the interval, in (0, 1).
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    Estimate or None
+        None where both say the same one level of every image.
+    """
+    return _rate_and_kappa(_of_pairs(a, b, n_levels, weights), confidence, seed)[1]
+
+
+def cell_agreement(
+    image: Indices,
+    a: Indices,
+    b: Indices,
+    n_levels: int,
+    weights: Weights = "quadratic",
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> tuple[Estimate, Estimate | None]:
+    """Agree on several things of each image: the rate over all of them, and kappa.
+
+    What is said of one image is not independent, so that whole images are drawn.
+
+    Parameters
+    ----------
+    image, a, b : Int[(cells,)]
+        Of which image, and the two levels of it; at least one.
+    n_levels : int
+        How many levels there are.
+    weights : {"quadratic", "linear"} or None
+        How disagreements count in kappa.
+    confidence : float
+        Of the interval, in (0, 1).
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    rate : Estimate
+        Over cells; its `n` counts these.
+    kappa : Estimate or None
+        Of all cells together.
+    """
+    images, row = np.unique(image, return_inverse=True)
+    tables = np.zeros((len(images), n_levels, n_levels))
+    np.add.at(tables, (row, a, b), 1)
+    rate, kappa = _rate_and_kappa(_of_tables(tables, weights), confidence, seed)
+    cells = len(image)
+    return replace(rate, n=cells), None if kappa is None else replace(kappa, n=cells)
+
+
+def human_ceiling(
+    counts: Counts, weights: Weights = "quadratic", *, confidence: float = 0.95, seed: int = 0
+) -> tuple[Estimate, Estimate | None]:
+    r"""How far one rater, taken out at random, agrees with the majority of the others.
+
+    A machine that agrees as well with a majority is as good as a person. The rate is exact for
+    these ratings, an expectation over which rater is taken out:
+
+    .. math:: \frac1n \sum_u \sum_k \frac{c_{uk}}{c_{u\cdot}}\, [M(c_u - e_k) = k]
+
+    with :math:`M` the most frequent level, the higher one of a tie. Kappa is that of the table
+    of expected pairs (one rater, the others' majority).
+
+    Parameters
+    ----------
+    counts : Int[(n, l)]
+        Ratings per image and level, two or more per image, ``n >= 1``.
+    weights : {"quadratic", "linear"} or None
+        How disagreements count in kappa.
+    confidence : float
+        Of the interval, in (0, 1).
+    seed : int
+        Of the bootstrap over images.
+
+    Returns
+    -------
+    rate : Estimate
+        Over images.
+    kappa : Estimate or None
+        None where everybody says the same of every image.
+    """
+    patterns, number = np.unique(counts, axis=0, return_counts=True)
+    levels = patterns.shape[1]
+    others = patterns[:, None, :] - np.eye(levels, dtype=np.int64)  # (p, one rater's level, l)
+    most = levels - 1 - np.argmax(others[..., ::-1], axis=2)
+    share = patterns / patterns.sum(axis=1, keepdims=True)
+    tables = share[..., None] * (most[..., None] == np.arange(levels))
+    return _rate_and_kappa(_of_tables(tables, weights, number), confidence, seed)
+
+
+def pair_kappa(
+    image: Indices,
+    rater: Indices,
+    level: Indices,
+    n_images: int,
+    n_levels: int,
+    weights: Weights = "quadratic",
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Estimate | None:
+    r"""Mean kappa of all pairs of raters, whatever images each of them saw.
+
+    .. math:: \bar\kappa = \frac{\sum_p m_p E_p \kappa_p}{\sum_p m_p E_p}
+            = 1 - \frac{\sum_p m_p O_p}{\sum_p m_p E_p}
+
+    over pairs :math:`p` with :math:`m_p` images in common, observed disagreement :math:`O_p` and
+    disagreement :math:`E_p` expected by chance from the two raters' own levels on these images
+    (Davies and Fleiss 1982). A pair that says the same one level throughout, whose kappa is
+    undefined, has no weight; where all pairs are alike this is the mean weighted by common
+    images. Of two raters it is their kappa.
+
+    Parameters
+    ----------
+    image, rater, level : Int[(v,)]
+        The votes, one per image and rater.
+    n_images, n_levels : int
+        How many of each there are.
+    weights : {"quadratic", "linear"} or None
+        How disagreements count.
+    confidence : float
+        Of the interval, in (0, 1).
+    seed : int
+        Of the bootstrap over images.
+
+    Returns
+    -------
+    Estimate or None
+        None where no pair varies, no image has two ratings, or there are more than five million
+        pairs of ratings; alpha serves there.
+    """
+    order = np.lexsort((rater, image))
+    image, rater, level = image[order], rater[order], level[order]
+    per_image = np.bincount(image, minlength=n_images)
+    if not 0 < int((per_image * (per_image - 1) // 2).sum()) <= _MOST_PAIRS:
+        return None
+    one, other = _pairs(per_image)
+    raters = int(rater.max()) + 1
+    names, pair = np.unique(rater[one] * np.int64(raters) + rater[other], return_inverse=True)
+    cost = _disagreement(n_levels, weights)
+    observed = np.bincount(image[one], cost[level[one], level[other]], minlength=n_images)
+    margins = [
+        sparse.csr_array(
+            (np.ones(len(pair)), (pair * n_levels + level[side], image[side])),
+            shape=(len(names) * n_levels, n_images),
+        )
+        for side in (one, other)
+    ]
+
+    def kappas(redrawn: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        times = redrawn.T.astype(np.float64)
+        a, b = (np.reshape(m @ times, (len(names), n_levels, -1)) for m in margins)
+        common = np.maximum(a.sum(axis=1), 1)
+        expected = (np.tensordot(cost, b, (1, 1)).transpose(1, 0, 2) * a).sum(axis=1) / common
+        pairs = np.maximum(a.sum(axis=(0, 1)), 1)
+        return _one_less(observed @ times, expected.sum(axis=0)), expected.sum(axis=0) / pairs
+
+    value, chance = kappas(np.ones((1, n_images), np.int64))
+    number = (per_image > 1).astype(np.int64)
+    size = len(names) * n_levels + n_images
+    drawn = [kappas(redrawn)[0] for redrawn in _redraws(number, seed, size)]
+    return _estimate(value, drawn, int(number.sum()), chance, confidence)
+
+
+# --- the parts ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tables:
+    """Tables of two raters' levels, one per kind of image, by what kappa needs of them.
+
+    Attributes
+    ----------
+    number : Int64[(p,)]
+        Images of the kind.
+    agreed, disagreed : Float64[(p,)]
+        Cells of one such image on the diagonal; weighted sum of those off it.
+    rows, columns : Float64[(p, l)]
+        Its margins.
+    cost : Float64[(l, l)]
+        Weights of the disagreements.
+    """
+
+    number: NDArray[np.int64]
+    agreed: Floats
+    disagreed: Floats
+    rows: Floats
+    columns: Floats
+    cost: Floats
+
+
+def _of_pairs(a: Indices, b: Indices, levels: int, weights: Weights) -> _Tables:
+    cells, number = np.unique(a * np.int64(levels) + b, return_counts=True)
+    a, b = np.divmod(cells, levels)
+    cost, one = _disagreement(levels, weights), np.eye(levels)
+    return _Tables(number, (a == b).astype(np.float64), cost[a, b], one[a], one[b], cost)
+
+
+def _of_tables(
+    tables: Floats, weights: Weights, number: NDArray[np.int64] | None = None
+) -> _Tables:
+    """Take tables of shape (p, l, l), each of one image or of `number` alike."""
+    if number is None:
+        tables, number = np.unique(tables, axis=0, return_counts=True)
+    cost = _disagreement(tables.shape[1], weights)
+    return _Tables(
+        number,
+        np.trace(tables, axis1=1, axis2=2),
+        (tables * cost).sum(axis=(1, 2)),
+        tables.sum(axis=2),
+        tables.sum(axis=1),
+        cost,
+    )
+
+
+def _disagreement(levels: int, weights: Weights) -> Floats:
+    """Return what each pair of levels costs, from 0 to 1."""
+    distance = np.abs(np.subtract.outer(np.arange(levels), np.arange(levels)))
+    if weights is None:
+        return (distance > 0).astype(np.float64)
+    power = 2 if weights == "quadratic" else 1
+    return np.asarray((distance / max(levels - 1, 1)) ** power, np.float64)
+
+
+def _kappas(tables: _Tables, weights: NDArray[np.integer]) -> tuple[Floats, Floats, Floats]:
+    """Return, per row of weights (draws, p), the rate, kappa (NaN: undefined) and chance."""
+    rows, columns = weights @ tables.rows, weights @ tables.columns
+    cells = rows.sum(axis=1)
+    expected = ((rows @ tables.cost) * columns).sum(axis=1) / cells
+    kappa = _one_less(weights @ tables.disagreed, expected)
+    return weights @ tables.agreed / cells, kappa, expected / cells
+
+
+def _rate_and_kappa(
+    tables: _Tables, confidence: float, seed: int
+) -> tuple[Estimate, Estimate | None]:
+    images, few = int(tables.number.sum()), np.ones(1)
+    rate, kappa, chance = _kappas(tables, tables.number[None])
+    size = 2 * len(tables.cost)
+    drawn = [_kappas(tables, some) for some in _redraws(tables.number, seed, size)]
+    rates = _estimate(rate, [some[0] for some in drawn], images, few, confidence)
+    assert rates is not None  # a rate over images is always defined
+    if rates.value == 0:  # as where nobody disagrees
+        rates = wilson(0, images, confidence)
+    return rates, _estimate(kappa, [some[1] for some in drawn], images, chance, confidence)
+
+
+def _coincidences(counts: Counts) -> Floats:
+    """Return the coincidence matrix of each image: Float64[(n, l, l)]; 0 for a single rating."""
+    ratings = counts.sum(axis=1)[:, None, None]
+    pairs = counts[:, :, None] * (counts[:, None, :] - np.eye(counts.shape[1]))
+    tables: Floats = np.where(ratings > 1, pairs / np.maximum(ratings - 1, 1), 0)
+    return tables
+
+
+def _alphas(tables: Floats, metric: str) -> tuple[Floats, Floats]:
+    """Return alpha (NaN: undefined) and chance of coincidence matrices (..., l, l)."""
+    number = tables.sum(axis=-1)
+    total = number.sum(axis=-1)
+    middle = np.cumsum(number, axis=-1) - number / 2
+    delta = (middle[..., :, None] - middle[..., None, :]) ** 2
+    if metric == "nominal":
+        delta = np.broadcast_to(1 - np.eye(number.shape[-1]), delta.shape)
+    observed = (tables * delta).sum(axis=(-1, -2))
+    expected = (number[..., :, None] * number[..., None, :] * delta).sum(axis=(-1, -2))
+    expected = expected / np.maximum(total - 1, 1)
+    most = delta.max(axis=(-1, -2)) * np.maximum(total, 1)
+    chance = np.divide(expected, most, out=np.zeros_like(expected), where=most > 0)
+    return _one_less(observed, expected), chance
+
+
+def _one_less(observed: Floats, expected: Floats) -> Floats:
+    """Return ``1 - observed / expected``; NaN where nothing is expected."""
+    share = np.full(np.shape(expected), np.nan)
+    np.divide(observed, expected, out=share, where=expected > 0)
+    return 1 - share
+
+
+def _pairs(per_image: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return every pair of ratings of one image, as places in ratings sorted by image."""
+    start = np.cumsum(per_image) - per_image
+    place = np.arange(int(per_image.sum()))
+    rank = place - np.repeat(start, per_image)
+    other = np.repeat(place, rank)  # each rating pairs with those before it
+    before = np.arange(len(other)) - np.repeat(np.cumsum(rank) - rank, rank)
+    return before + np.repeat(np.repeat(start, per_image), rank), other
+
+
+def _redraws(number: NDArray[np.int64], seed: int, size: int = 0) -> Iterator[NDArray[np.int64]]:
+    """Yield how often each kind of image is drawn, for some draws at a time: (some, p).
+
+    Drawing n images with replacement and counting kinds is one multinomial draw.
+    """
+    rng = np.random.default_rng(seed)
+    total = int(number.sum())
+    at_once = max(1, _AT_ONCE // (len(number) + size + 1))
+    for start in range(0, DRAWS, at_once):
+        yield rng.multinomial(total, number / total, min(at_once, DRAWS - start))
+
+
+def _estimate(
+    value: Floats, drawn: list[Floats], images: int, chance: Floats, confidence: float
+) -> Estimate | None:
+    """Return a statistic with the interval of its draws; None where it is undefined."""
+    middle = _defined(value)
+    if middle is None:
+        return None
+    every = np.concatenate(drawn)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(every[~np.isnan(every)], [tail, 1 - tail])
+    if middle == 1:
+        missed = 1 - wilson(images, images, confidence).low
+        low = max(-1.0, 1 - missed / float(chance.item()))
+    return Estimate(middle, min(float(low), middle), max(float(high), middle), images)
+
+
+def _defined(value: Floats) -> float | None:
+    number = float(value.item())
+    return None if np.isnan(number) else number
