@@ -72,7 +72,10 @@ def holm(p_values: ArrayLike, risk: float) -> NDArray[np.bool_]:
 
 
 def testable(
-    smallest_p_values: ArrayLike, risk: float, *, disjoint: bool = False
+    smallest_p_values: ArrayLike,
+    risk: float,
+    *,
+    disjoint: bool = False,  # noqa: PT028 (the name is the field's; this is no test)
 ) -> tuple[NDArray[np.bool_], float]:
     r"""Divide `risk` among claims so that all that are made hold together.
 
@@ -112,11 +115,11 @@ def testable(
     With Tarone's :math:`K` the risk of one cut depends on the label counts of the others. That
     is harmless if, given all counts, each cut's labelled positives are still a random sample
     of its own positives: so it is where no image is positive for two cuts. Where cuts overlap
-    (levels of one category, or categories that occur together) it need not be so: a sample
-    with few positives of a narrow cut is also one in which the wide cut that contains it is
-    ill represented, and would be judged with the greater share then. A test computes a case in
-    which the claims fail with probability 0.062 instead of 0.05. There the number of shares must
-    not depend on the labels.
+    (levels of one category, or categories that occur together) it need not be so: few positives
+    of a narrow cut can mean that a wide cut around it lacks just those in its sample, and the
+    wide cut would then be judged with the greater share. A test computes a case in which the
+    claims fail with probability 0.059 instead of 0.05. There the number of shares must not
+    depend on the labels.
     """
     smallest = _checked(smallest_p_values)
     limits = check_rate(risk, "risk") / np.arange(1, max(len(smallest), 1) + 1)
