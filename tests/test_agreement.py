@@ -60,7 +60,7 @@ def simulated(seed, images=200, raters=5, right=0.8, levels=3, seen=1.0):
 
 @pytest.mark.parametrize("metric", ["ordinal", "nominal"])
 @given(tables)
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_alpha_is_that_of_the_krippendorff_package(metric, counts):
     alpha = krippendorff_alpha(counts, metric)
     paired = counts[counts.sum(axis=1) > 1]
@@ -88,7 +88,7 @@ pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, ma
 
 @pytest.mark.parametrize("weights", ["quadratic", "linear", None])
 @given(pairs)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_kappa_is_that_of_scikit_learn(weights, both):
     a, b = np.array(both).T
     kappa = weighted_kappa(a, b, 4, weights)
@@ -139,7 +139,7 @@ def test_the_order_of_raters_changes_no_kappa():
 
 
 @given(tables)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_the_ceiling_is_the_mean_over_raters_taken_out_one_by_one(counts):
     counts = counts[counts.sum(axis=1) > 1]
     if not len(counts):
@@ -283,7 +283,7 @@ def test_the_machine_is_judged_where_both_are_known():
 
 
 @given(tables, st.integers(0, 3))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_no_statistic_is_ever_nan_or_outside_its_interval(counts, seed):
     found = rate_agreement(*votes_of(counts), len(counts), counts.shape[1], seed=seed)
     assert found.kappa is None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clipcal.calibrate.labels import sheet as sheet_module
+from clipcal.calibrate.labels.overall import read_overall
 from clipcal.calibrate.labels.table import LabelTable, match_images, read_labels
 from clipcal.errors import LabelError
 
@@ -233,6 +237,19 @@ def test_a_single_column_of_answers_serves_the_single_category(write):
     assert any("'label'" in note for note in table.notes)
 
 
+@pytest.mark.parametrize("name", ["positive", "Present", "answer", "human", "Value"])
+def test_every_general_name_serves_the_single_category(write, name):
+    table = read_labels(write(f"image,{name}\na,1\nb,0\n"), categories=["fire"])
+    assert table.values.tolist() == [[1], [0]]
+
+
+@pytest.mark.parametrize("name", ["smoke", "reviewed", "blurred"])
+def test_a_single_column_about_something_else_is_refused_with_the_remedy(write, name):
+    with pytest.raises(LabelError, match=rf"'{name}'.*'fire'.*rename the column"):
+        read_labels(write(f"image,{name}\na,1\nb,0\n"), categories=["fire"])
+    assert read_labels(write(f"image,{name}\na,1\nb,0\n")).categories == (name,)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -272,6 +289,42 @@ def test_a_missing_file_is_a_label_error(tmp_path):
         read_labels(tmp_path / "nowhere.csv")
 
 
+@given(
+    st.lists(
+        st.lists(st.text(' \t\u00a0ab,"\n', max_size=4), min_size=2, max_size=4),
+        min_size=1,
+        max_size=12,
+    ),
+    st.integers(1, 5),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_sheet_is_what_the_csv_module_reads_row_by_row(tmp_path_factory, rows, at_once):
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream)
+    writer.writerow(["image", "x", "y", "z"])
+    writer.writerows(rows)
+    path = tmp_path_factory.mktemp("sheets") / "human.csv"
+    path.write_bytes(stream.getvalue().encode())
+    expected, line = [], 1
+    reader = csv.reader(io.StringIO(stream.getvalue(), newline=""), skipinitialspace=True)
+    for record in reader:
+        cells = [cell.strip() for cell in record]
+        if any(cells):
+            expected.append((line, [*cells, "", ""][:4]))
+        line = reader.line_num + 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sheet_module, "_ROWS_AT_ONCE", at_once)
+        if len(expected) == 1:
+            with pytest.raises(LabelError, match="no labels"):
+                sheet_module.read_sheet(path)
+            return
+        sheet = sheet_module.read_sheet(path)
+    found = [[column[row] for column in sheet.columns] for row in range(len(sheet.lines))]
+    assert [(sheet.lines[row], cells) for row, cells in enumerate(found)] == expected[1:]
+    for column in sheet.columns:
+        assert list(column.counts()) == list(dict.fromkeys(column[i] for i in range(len(found))))
+
+
 def test_order_of_rows_changes_no_label(write):
     rows = ["a,yes,no", "b,no,", "a,yes,yes", "c,,yes"]
     one = as_dict(read_labels(write("image,x1,x2\n" + "\n".join(rows))))
@@ -304,6 +357,40 @@ def test_counts_of_raters_give_the_majority_file():
     counts = read_labels(folder / "rater_counts.csv", categories=human.categories)
     assert counts.images == human.images
     assert np.array_equal(counts.values, human.values)
+
+
+# --- the overall verdict --------------------------------------------------------------------
+
+VERDICTS = ("appropriate", "questionable", "inappropriate")
+
+
+def test_verdicts_are_read_in_their_order_whatever_their_case(write):
+    path = write("image,gore,Overall\na,no,Questionable\nb,no,\nc,no, APPROPRIATE \n")
+    images, codes = read_overall(path, VERDICTS)
+    assert images == read_labels(path).images == ("a", "b", "c")
+    assert codes.tolist() == [1, -1, 0]
+    assert codes.dtype == np.int8
+
+
+def test_contradictory_verdicts_are_unknown_and_raters_have_a_majority(write):
+    alone = write("image,Overall\na,appropriate\na,questionable\nb,inappropriate\n")
+    assert read_overall(alone, VERDICTS)[1].tolist() == [-1, 2]
+    raters = write(
+        "image,rater,Overall\na,1,appropriate\na,2,questionable\n"
+        "b,1,appropriate\nb,2,appropriate\nb,3,inappropriate\n"
+    )
+    assert read_overall(raters, VERDICTS)[1].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("content", ["image,gore\na,yes\n", "image,gore,overall\na,yes,3\n"])
+def test_a_file_without_verdicts_has_none(write, content):
+    assert read_overall(write(content), VERDICTS) is None
+
+
+def test_an_unknown_verdict_among_known_ones_names_its_line(write):
+    path = write("image,Overall\na,appropriate\nb,questionabel\n")
+    with pytest.raises(LabelError, match=r"human\.csv:3: 'questionabel' .*'Overall'.*appropriate"):
+        read_overall(path, VERDICTS)
 
 
 # --- matching -------------------------------------------------------------------------------

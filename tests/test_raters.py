@@ -113,7 +113,7 @@ def test_one_rater_makes_no_votes(write, content):
         max_size=30,
     )
 )
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_the_majority_of_the_votes_is_the_label(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("votes") / "human.csv"
     every = [*rows, ("z", "x", "no"), ("z", "y", "no")]  # two raters at least

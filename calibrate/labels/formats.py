@@ -18,7 +18,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +58,8 @@ RATER_NAMES = (
 CATEGORY_NAMES = ("category", "dimension", "attribute", "concept", "criterion", "question")
 ANSWER_NAMES = ("label", "level", "value", "rating", "answer", "annotation", "present")
 CLASS_NAMES = ("label", "class", "classname", "category", "target", "truth", "human", "annotation")
+# A column so named may hold the answers for a single category, whatever that is called.
+_ANY_ANSWER = {*ANSWER_NAMES, *CLASS_NAMES, "positive", "flag", "flagged", "decision", "verdict"}
 ASIDE_NAMES = frozenset(
     [
         *("overall", "explanation", "comment", "comments", "note", "notes", "reason", "remark"),
@@ -177,7 +178,7 @@ def interpret(
         If no column names images, none of the categories is present, or a cell is unknown; or
         if raters are to be told apart and are not.
     """
-    frame = _frame(sheet, categories, aggregate)
+    frame = frame_of(sheet, categories, aggregate)
     counted = _count_columns(frame, levels)
     if aggregate == "dawid-skene":
         _need_raters(frame, counted=bool(counted))
@@ -210,7 +211,16 @@ def _need_raters(frame: Frame, *, counted: bool) -> None:
     )
 
 
-def _frame(sheet: Sheet, categories: Sequence[str] | None, aggregate: Aggregate) -> Frame:
+def frame_of(
+    sheet: Sheet, categories: Sequence[str] | None = None, aggregate: Aggregate = "majority"
+) -> Frame:
+    """Find the images and the raters of a sheet.
+
+    Raises
+    ------
+    LabelError
+        If no column names images, or no row does.
+    """
     keys = tuple(name_key(name) for name in sheet.header)
     wanted = None if categories is None else {name_key(name): name for name in categories}
     image = next((keys.index(name) for name in IMAGE_NAMES if name in keys), None)
@@ -222,20 +232,19 @@ def _frame(sheet: Sheet, categories: Sequence[str] | None, aggregate: Aggregate)
         )
     sheet, notes = _with_images(sheet, image)
     rater = next((i for i, key in enumerate(keys) if key in RATER_NAMES and i != image), None)
-    images, image_of = _index(sheet.columns[image])
-    raters, rater_of = ((), None) if rater is None else _index(sheet.columns[rater])
+    who = None if rater is None else sheet.columns[rater]
     return Frame(
         sheet=sheet,
         keys=keys,
         free={
-            i: Counter(sheet.columns[i])
+            i: sheet.columns[i].counts()
             for i, key in enumerate(keys)
             if i not in (image, rater) and not _ROW_NUMBERS.match(key)
         },
-        images=images,
-        image_of=image_of,
-        rater_of=rater_of,
-        raters=raters,
+        images=sheet.columns[image].words,
+        image_of=sheet.columns[image].codes,
+        rater_of=None if who is None else who.codes,
+        raters=() if who is None else who.words,
         aggregate=aggregate,
         wanted=wanted,
         notes=(*sheet.notes, *notes),
@@ -244,17 +253,18 @@ def _frame(sheet: Sheet, categories: Sequence[str] | None, aggregate: Aggregate)
 
 def _with_images(sheet: Sheet, image: int) -> tuple[Sheet, tuple[str, ...]]:
     """Leave out rows that name no image (totals, remarks) and say so."""
-    named = [bool(cell) for cell in sheet.columns[image]]
-    if all(named):
+    cells = sheet.columns[image]
+    named = np.array([bool(word) for word in cells.words])[cells.codes]
+    if named.all():
         return sheet, ()
-    if not any(named):
+    if not named.any():
         raise LabelError(
             f"{sheet.path}: no row names an image in the column '{sheet.header[image]}'. Fill it "
             f"in, then run: clipcal calibrate --labels {sheet.path.name}"
         )
-    lost = [sheet.where(row) for row, name in enumerate(named) if not name]
-    columns = tuple(tuple(compress(cells, named)) for cells in sheet.columns)
-    sheet = replace(sheet, columns=columns, lines=tuple(compress(sheet.lines, named)))
+    lost = [sheet.where(row) for row in np.flatnonzero(~named).tolist()]
+    columns = tuple(column.where(named) for column in sheet.columns)
+    sheet = replace(sheet, columns=columns, lines=sheet.lines[named])
     return sheet, (f"Rows that name no image are left out: {_some(lost)}.",)
 
 
@@ -287,17 +297,17 @@ def _all_answers(frame: Frame, column: int, known: frozenset[str]) -> bool:
 def _codes(frame: Frame, column: int, scale: Scale) -> Levels:
     """Turn a column of cells into level indices."""
     cells = frame.sheet.columns[column]
-    table = {cell: scale.codes.get(word_of(cell)) for cell in frame.free[column]}
-    strange = {cell for cell, code in table.items() if code is None}
-    if strange:
-        row = next(row for row, cell in enumerate(cells) if cell in strange)
+    table = [scale.codes.get(word_of(word)) for word in cells.words]
+    strange = np.array([code is None for code in table])[cells.codes]
+    if strange.any():
+        row = int(strange.argmax())
         raise LabelError(
             f"{frame.sheet.where(row)}: '{cells[row]}' in the column "
             f"'{frame.sheet.header[column]}' is not a known label. Known are: {scale.known}; "
             f"blank is unknown. Correct the cell, then run: "
             f"clipcal calibrate --labels {frame.sheet.path.name}"
         )
-    return np.fromiter((table[cell] for cell in cells), np.int8, len(cells))
+    return np.array(table, np.int8)[cells.codes]
 
 
 # --- wide and long --------------------------------------------------------------------------
@@ -310,10 +320,22 @@ def _guess_wide(frame: Frame, known: frozenset[str]) -> list[int]:
         for column in frame.free
         if frame.keys[column] not in ASIDE_NAMES and _mostly(frame.free[column], known)
     ]
-    single = frame.wanted is not None and len(frame.wanted) == 1 and len(hits) == 1
-    if not hits or (frame.wanted is not None and not single):
+    if hits and frame.wanted is None:
+        return hits
+    if len(hits) != 1 or frame.wanted is None or len(frame.wanted) != 1:
         raise _none_present(frame, "columns", frame.ignored(()))
+    if frame.keys[hits[0]] not in _ANY_ANSWER:
+        raise _another(frame, frame.sheet.header[hits[0]], *frame.wanted.values())
     return hits
+
+
+def _another(frame: Frame, column: str, category: str) -> LabelError:
+    path = frame.sheet.path
+    return LabelError(
+        f"{path} has one column of labels, '{column}', and it need not be about the category "
+        f"'{category}'. If it is, rename the column to '{category}' or 'label', then run: "
+        f"clipcal calibrate --labels {path.name}"
+    )
 
 
 def _mostly(cells: Counter[str], known: frozenset[str]) -> bool:
@@ -387,11 +409,11 @@ def _read_wide(frame: Frame, columns: Sequence[int], levels: Sequence[str]) -> R
 
 
 def _read_long(frame: Frame, category: int, answer: int, levels: Sequence[str]) -> Reading:
-    names, name_of = _index(frame.sheet.columns[category])
-    categories, column_of, notes = _categories(frame, names)
+    names = frame.sheet.columns[category]
+    categories, column_of, notes = _categories(frame, names.words)
     scale = scale_of(_words(frame, [answer]), levels)
     level = _codes(frame, answer, scale)
-    column = column_of[name_of]
+    column = column_of[names.codes]
     kept = column >= 0
     values, votes, merged = _merge(
         frame,
@@ -516,10 +538,10 @@ def _cell_names(frame: Frame, categories: tuple[str, ...], cells: Codes) -> str:
 
 
 def _read_classes(frame: Frame, column: int) -> Reading:
-    names, name_of = _index(frame.sheet.columns[column])
-    keys, key_of = _index([name_key(name) for name in names])
-    named = {name_key(name): name for name in reversed(names)}
-    image, chosen = frame.image_of, key_of[name_of]
+    names = frame.sheet.columns[column]
+    keys, key_of = _index([name_key(name) for name in names.words])
+    named = {name_key(name): name for name in reversed(names.words)}
+    image, chosen = frame.image_of, key_of[names.codes]
     notes: tuple[str, ...] = (
         f"The column '{frame.sheet.header[column]}' is read as the one class of each image.",
     )
@@ -589,11 +611,11 @@ def _counts(frame: Frame, column: int) -> dict[str, int]:
 
 
 def _count_table(frame: Frame, columns: Sequence[int]) -> Codes:
-    tables = {column: _counts(frame, column) for column in columns}
-    cells = [
-        [table[cell] for cell in frame.sheet.columns[column]] for column, table in tables.items()
-    ]
-    return np.array(cells, np.int64).T
+    counts = []
+    for column in columns:
+        cells, table = frame.sheet.columns[column], _counts(frame, column)
+        counts.append(np.array([table[word] for word in cells.words], np.int64)[cells.codes])
+    return np.stack(counts, axis=1)
 
 
 def _is_count(cell: str) -> bool:

@@ -8,9 +8,15 @@ import hashlib
 import io
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from clipcal.errors import LabelError
 
@@ -21,9 +27,38 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _SEPARATORS = re.compile(r"[\s_\-]+")
+_ROWS_AT_ONCE = 5000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """The cells of a column: most are one of a few words, and each word is looked at once.
+
+    Attributes
+    ----------
+    words : tuple of str
+        Distinct cells, stripped, in order of first appearance.
+    codes : Int64[(rows,)]
+        Index into `words`.
+    """
+
+    words: tuple[str, ...]
+    codes: NDArray[np.int64]
+
+    def __getitem__(self, row: int) -> str:
+        return self.words[int(self.codes[row])]
+
+    def counts(self) -> Counter[str]:
+        """Return how often each word occurs."""
+        number = np.bincount(self.codes, minlength=len(self.words))
+        return Counter(dict(zip(self.words, number.tolist(), strict=True)))
+
+    def where(self, rows: NDArray[np.bool_]) -> Column:
+        """Return the rows that are marked."""
+        return _column(self.words, self.codes[rows])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Sheet:
     """A table of text cells.
 
@@ -33,9 +68,9 @@ class Sheet:
         The file.
     header : tuple of str
         Column names, stripped.
-    columns : tuple of tuple of str
-        Cells of each column from top to bottom, stripped; blank rows are left out.
-    lines : tuple of int
+    columns : tuple of Column
+        Cells from top to bottom; blank rows are left out.
+    lines : Int64[(rows,)]
         The line in the file on which each row starts, counted from 1.
     notes : tuple of str
         What had to be guessed to read the file.
@@ -45,8 +80,8 @@ class Sheet:
 
     path: Path
     header: tuple[str, ...]
-    columns: tuple[tuple[str, ...], ...]
-    lines: tuple[int, ...]
+    columns: tuple[Column, ...]
+    lines: NDArray[np.int64]
     notes: tuple[str, ...]
     sha256: str
 
@@ -85,22 +120,16 @@ def read_sheet(path: Path) -> Sheet:
     data = _read_bytes(path)
     text, notes = _decode(data, path)
     text, offset, delimiter = _delimiter(text)
-    header: tuple[str, ...] = ()
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    for line, cells in _records(text, delimiter, path, offset):
-        if not header:
-            header = tuple(cells)
-        else:
-            rows.append(_fitted(cells, header, f"{path}:{line}"))
-            lines.append(line)
-    if not rows:
+    records = _records(text, delimiter, path, offset)
+    header = tuple(cell.strip() for cell in next(records, (0, []))[1])
+    columns, lines = _columns(records, header, path)
+    if not lines:
         raise LabelError(
             f"{path} holds no labels: it needs a header and at least one row, as in: "
             f"image,weapons then photo1.jpg,yes. Then run: clipcal calibrate --labels {path.name}"
         )
-    columns = tuple(zip(*rows, strict=True))
-    return Sheet(path, header, columns, tuple(lines), notes, hashlib.sha256(data).hexdigest())
+    digest = hashlib.sha256(data).hexdigest()
+    return Sheet(path, header, columns, np.array(lines, np.int64), notes, digest)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -155,7 +184,7 @@ def _delimiter(text: str) -> tuple[str, int, str]:
 
 
 def _records(text: str, delimiter: str, path: Path, offset: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line on which each record that is not blank starts, and its cells, stripped."""
+    """Yield the line on which each record that is not blank starts, and its cells."""
     # strict: an unclosed quote would otherwise swallow the rest of the file without a word.
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
@@ -163,9 +192,8 @@ def _records(text: str, delimiter: str, path: Path, offset: int) -> Iterator[tup
     start = offset + 1
     try:
         for record in reader:
-            cells = [cell.strip() for cell in record]
-            if any(cells):
-                yield start, cells
+            if any(map(str.strip, record)):
+                yield start, record
             start = offset + reader.line_num + 1
     except csv.Error as error:
         raise LabelError(
@@ -174,14 +202,45 @@ def _records(text: str, delimiter: str, path: Path, offset: int) -> Iterator[tup
         ) from error
 
 
-def _fitted(cells: list[str], header: Sequence[str], where: str) -> list[str]:
+def _columns(
+    records: Iterator[tuple[int, list[str]]], header: Sequence[str], path: Path
+) -> tuple[tuple[Column, ...], list[int]]:
+    """Turn records into columns, and return the line of each."""
+    blocks: list[list[pa.Array]] = [[] for _ in header]
+    lines: list[int] = []
+    while block := list(islice(records, _ROWS_AT_ONCE)):
+        rows = [_fitted(cells, len(header), path, line) for line, cells in block]
+        for own, cells in zip(blocks, zip(*rows, strict=True), strict=True):
+            own.append(pa.array(list(cells), pa.string()))
+        lines += [line for line, _ in block]
+    return tuple(map(_encoded, blocks)) if lines else (), lines
+
+
+def _encoded(blocks: Sequence[pa.Array]) -> Column:
+    encoded = pa.concat_arrays(blocks).dictionary_encode()
+    words = tuple(word.strip() for word in encoded.dictionary.to_pylist())
+    return _column(words, encoded.indices.to_numpy().astype(np.int64))
+
+
+def _column(words: Sequence[str], codes: NDArray[np.int64]) -> Column:
+    """Make a column from words that may be repeated, or not occur."""
+    index: dict[str, int] = {}
+    present, first = np.unique(codes, return_index=True)
+    renumbered = np.zeros(len(words), np.int64)
+    for code in present[np.argsort(first)].tolist():
+        renumbered[code] = index.setdefault(words[code], len(index))
+    return Column(tuple(index), renumbered[codes])
+
+
+def _fitted(cells: list[str], width: int, path: Path, line: int) -> list[str]:
     """Pad a short row with blanks; drop blank cells beyond the header."""
-    width = len(header)
+    if len(cells) == width:
+        return cells
     if len(cells) < width:
         return cells + [""] * (width - len(cells))
-    if any(cells[width:]):
+    if any(map(str.strip, cells[width:])):
         raise LabelError(
-            f"{where}: the row has {len(cells)} cells, the header {width}. Put text that holds "
-            f"the delimiter in double quotes, then run clipcal calibrate again."
+            f"{path}:{line}: the row has {len(cells)} cells, the header {width}. Put text that "
+            f"holds the delimiter in double quotes, then run clipcal calibrate again."
         )
     return cells[:width]

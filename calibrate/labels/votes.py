@@ -57,8 +57,8 @@ class Votes:
 
 def agree(cell: Codes, level: Codes) -> tuple[Codes, Codes, Codes]:
     """Merge equal levels of each cell; return cells, levels and the cells in contradiction."""
-    if not len(cell):
-        return cell, level, cell
+    if (cell[1:] > cell[:-1]).all():  # as where nothing is repeated
+        return cell, level, cell[:0]
     order = np.argsort(cell, kind="stable")
     cell, level = cell[order], level[order]
     start = np.flatnonzero(np.r_[True, cell[1:] != cell[:-1]])

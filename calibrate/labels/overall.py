@@ -1,0 +1,82 @@
+"""One verdict per image, as people wrote it in the column ``Overall`` of a label file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipcal.calibrate.labels.formats import Frame, frame_of
+from clipcal.calibrate.labels.sheet import name_key, read_sheet
+from clipcal.calibrate.labels.votes import Codes, agree, majority
+from clipcal.calibrate.labels.words import UNKNOWN, UNKNOWN_WORDS
+from clipcal.errors import LabelError
+
+OVERALL = "overall"
+
+
+def read_overall(
+    path: Path, verdicts: Sequence[str]
+) -> tuple[tuple[str, ...], NDArray[np.int8]] | None:
+    """Read the column ``Overall`` of a label file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A label file with a row per image, or per image and rater.
+    verdicts : sequence of str
+        From the mildest to the gravest; matched without regard to case, spaces, dashes and
+        underscores.
+
+    Returns
+    -------
+    images : tuple of str
+        As `clipcal.calibrate.labels.table.read_labels` has them.
+    codes : Int8[(n,)]
+        Index into `verdicts`; -1 where blank or contradictory. Of several raters the majority
+        counts, the graver verdict of a tie.
+
+    None where the file has no such column, or not one of the verdicts in it.
+
+    Raises
+    ------
+    LabelError
+        If the file cannot be read, or some of the verdicts in it are known and others not; the
+        message names the line.
+    """
+    frame = frame_of(read_sheet(path))
+    if OVERALL not in frame.keys:
+        return None
+    column = frame.sheet.columns[frame.keys.index(OVERALL)]
+    places = dict.fromkeys(map(name_key, UNKNOWN_WORDS), UNKNOWN)
+    places |= {name_key(verdict): place for place, verdict in enumerate(verdicts)}
+    table = [places.get(name_key(word)) for word in column.words]
+    if not any(place is not None and place >= 0 for place in table):
+        return None
+    strange = np.array([place is None for place in table])[column.codes]
+    if strange.any():
+        row = int(strange.argmax())
+        raise LabelError(
+            f"{frame.sheet.where(row)}: '{column[row]}' in the column "
+            f"'{frame.sheet.header[frame.keys.index(OVERALL)]}' is no verdict. They are: "
+            f"{', '.join(verdicts)}; blank is unknown. Correct the cell, then run: "
+            f"clipcal calibrate --labels {frame.sheet.path.name}"
+        )
+    return frame.images, one_each(frame, np.array(table, np.int64)[column.codes], len(verdicts))
+
+
+def one_each(frame: Frame, codes: Codes, levels: int) -> NDArray[np.int8]:
+    """Bring a code per row down to one per image; see `read_overall` for how."""
+    known = codes >= 0
+    image, codes = frame.image_of[known], codes[known]
+    if frame.rater_of is None:
+        image, codes, _ = agree(image, codes)
+    else:
+        raters = len(frame.raters)
+        ballot, codes, _ = agree(image * raters + frame.rater_of[known], codes)
+        image, codes, _, _ = majority(ballot // raters, codes, levels)
+    values = np.full(len(frame.images), UNKNOWN, np.int8)
+    values[image] = codes
+    return values
