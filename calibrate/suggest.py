@@ -41,7 +41,7 @@ __all__ = ["Drawn", "SampleDesign", "Suggested", "Wish", "sample_design", "sugge
 Method = Literal["importance", "stratified"]
 
 _MOST_CLUSTERS = 64
-_SAMPLE_FOR_CENTRES = 20_000
+_SAMPLE_FOR_CENTRES = 5_000
 _NEAR_COPIES_UP_TO = 20_000
 
 
@@ -237,7 +237,7 @@ def suggest(
             f"what was suggested, then run: clipcal calibrate --labels FILE.csv"
         )
     scores = scored.scores[first[np.searchsorted(live, frame)]][:, columns]
-    picked, inclusion = _pick(corpus, frame, scores, cuts, number, method, wish.seed, rng)
+    picked, inclusion = _pick(corpus, frame, scores, cuts, number, method, rng)
     rows = np.concatenate([waiting, picked])
     probability = np.concatenate([np.full(len(waiting), audit_inclusion), inclusion])
     shown = _Shown.of(scored.scores[first][:, columns], cuts)
@@ -362,7 +362,6 @@ def _pick(
     cuts: dict[str, list[Cut]],
     number: int,
     method: Method,
-    seed: int,
     rng: np.random.Generator,
 ) -> tuple[Int64, Float64]:
     """Pick from the frame for scores; rows and their inclusion probabilities."""
@@ -378,7 +377,7 @@ def _pick(
     floor = 0.0 if method == "stratified" else FLOOR
     inclusion = inclusion_probabilities(size, number, floor)
     strata = [score_strata(scores[:, 0], number)] if floor == 0 and len(cuts) == 1 else []
-    order = spread_order(*strata, _clusters(corpus, frame, number, seed), scores.mean(axis=1))
+    order = spread_order(*strata, _clusters(corpus, frame, number, rng), scores.mean(axis=1))
     drawn = systematic_sample(inclusion, order, rng)
     return frame[drawn], inclusion[drawn]
 
@@ -397,13 +396,10 @@ def _probability(scores: NDArray[np.float32], cut: Cut) -> Float64:
     return nearness(scores, cut.threshold or 0.0)
 
 
-def _clusters(corpus: Corpus, frame: Int64, number: int, seed: int) -> Int64:
+def _clusters(corpus: Corpus, frame: Int64, number: int, rng: np.random.Generator) -> Int64:
     """Number the clusters of the frame's embeddings, read once from end to end."""
-    rng = np.random.default_rng(seed)
-    some = frame
-    if len(frame) > _SAMPLE_FOR_CENTRES:
-        some = np.sort(rng.choice(frame, _SAMPLE_FOR_CENTRES, replace=False))
-    centres = cluster_centres(corpus.shards.take(some), min(number, _MOST_CLUSTERS), seed)
+    some = np.sort(rng.choice(frame, min(len(frame), _SAMPLE_FOR_CENTRES), replace=False))
+    centres = cluster_centres(corpus.shards.take(some), min(number, _MOST_CLUSTERS), rng)
     nearest = np.empty(corpus.rows, np.int64)
     for start, block in corpus.shards.blocks(len(nearest)):
         nearest[start : start + len(block)] = nearest_centre(block, centres)

@@ -167,7 +167,7 @@ def test_a_draw_along_clusters_reaches_more_of_them_than_independent_draws() -> 
     embeddings = (middles[rng.integers(0, 40, 4000)] + 0.1 * rng.normal(size=(4000, 16))).astype(
         np.float16
     )
-    centres = cluster_centres(embeddings, 40, seed=0)
+    centres = cluster_centres(embeddings, 40, rng)
     cluster = nearest_centre(embeddings, centres)
     order = spread_order(cluster, rng.random(4000))
     inclusion = np.full(4000, 40 / 4000)
@@ -179,9 +179,9 @@ def test_a_draw_along_clusters_reaches_more_of_them_than_independent_draws() -> 
 
 
 def test_clusters_are_found_where_there_are_fewer_images_than_clusters() -> None:
-    same = np.ones((5, 4), np.float16)
-    assert len(cluster_centres(same, 9, seed=0)) <= 5
-    assert (nearest_centre(same, cluster_centres(same, 3, seed=0)) >= 0).all()
+    same, rng = np.ones((5, 4), np.float16), np.random.default_rng(0)
+    assert len(cluster_centres(same, 9, rng)) <= 5
+    assert (nearest_centre(same, cluster_centres(same, 3, rng)) >= 0).all()
 
 
 def test_the_nearest_centre_is_that_of_the_least_distance() -> None:

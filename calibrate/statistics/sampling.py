@@ -49,7 +49,6 @@ FLOOR = 0.2
 # standard deviation. It decides how far a label goes, never what may be concluded from it.
 BAND = 0.25
 MOST_STRATA = 10
-_SAMPLE_FOR_CENTRES = 20_000
 
 
 def uncertainty(probability: Float64) -> Float64:
@@ -119,7 +118,7 @@ def score_strata(scores: NDArray[np.floating], n: int) -> Int64:
     from_top = np.empty(size, np.int64)
     from_top[np.argsort(-np.asarray(scores), kind="stable")] = np.arange(size)
     edges = size // 2 ** np.arange(strata - 1, 0, -1)  # ranks from the top, ascending
-    return strata - 1 - np.searchsorted(edges, from_top, side="right")
+    return np.asarray(strata - 1 - np.searchsorted(edges, from_top, side="right"), np.int64)
 
 
 def equal_allocation(strata: Int64) -> Float64:
@@ -263,38 +262,33 @@ def spread_order(*keys: NDArray[np.generic]) -> Int64:
     return np.lexsort(keys[::-1]).astype(np.int64)
 
 
-def cluster_centres(embeddings: NDArray[np.floating], clusters: int, seed: int) -> Float64:
-    """Find the centres of clusters of embeddings by k-means.
+def cluster_centres(
+    embeddings: NDArray[np.floating], clusters: int, rng: np.random.Generator
+) -> Float64:
+    """Find the centres of clusters of embeddings: ten rounds of k-means from random members.
 
     Parameters
     ----------
     embeddings : Float[(m, dim)]
-        Embeddings, at least one; of more than 20,000 a random part is used.
+        Embeddings, at least one; a few thousand do for a corpus of any size.
     clusters : int
         How many are wanted.
-    seed : int
-        Of the part and of k-means.
+    rng : numpy.random.Generator
+        Source of the first centres.
 
     Returns
     -------
     Float64[(k, dim)]
         At most `clusters` centres.
     """
-    from sklearn.cluster import MiniBatchKMeans
-    from sklearn.exceptions import ConvergenceWarning
+    from scipy.cluster.vq import kmeans2
 
-    rng = np.random.default_rng(seed)
-    if len(embeddings) > _SAMPLE_FOR_CENTRES:
-        embeddings = embeddings[
-            np.sort(rng.choice(len(embeddings), _SAMPLE_FOR_CENTRES, replace=False))
-        ]
-    found = MiniBatchKMeans(
-        min(clusters, len(embeddings)), random_state=seed, n_init=1, max_iter=20
-    )
-    with warnings.catch_warnings():  # fewer distinct images than clusters: nothing is lost
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        found.fit(embeddings.astype(np.float32))
-    return np.asarray(found.cluster_centers_, np.float64)
+    wide = embeddings.astype(np.float32)
+    first = rng.choice(len(wide), min(clusters, len(wide)), replace=False)
+    with warnings.catch_warnings():  # equal images leave clusters empty: nothing is lost
+        warnings.filterwarnings("ignore", "One of the clusters is empty", UserWarning)
+        centres, _ = kmeans2(wide, wide[first], iter=10, minit="matrix")
+    return np.asarray(centres, np.float64)
 
 
 def nearest_centre(embeddings: NDArray[np.floating], centres: Float64) -> Int64:
