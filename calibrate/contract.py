@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -112,6 +114,10 @@ class Bands(_Record):
         What was asked of it, such as ``precision=0.9``.
     upper : float or None
         At or above the cut's threshold; None where nothing can be blocked unseen.
+    evidence : int or None
+        How many labelled images the guarantee rests on.
+    confidence : float or None
+        Of the guarantee.
     precision : Estimate or None
         At `upper`, on the labels.
     allow, review, block : int
@@ -129,6 +135,8 @@ class Bands(_Record):
     status: Status
     objective: str
     upper: float | None
+    evidence: int | None = None
+    confidence: float | None = None
     precision: Estimate | None = None
     allow: int
     review: int
@@ -396,6 +404,11 @@ class Contract(_Record):
         The scores at calibration.
     categories : dict
         The cuts, by category and by level above the lowest.
+
+    Notes
+    -----
+    The file also holds ``seal``, a hash of all the rest, so that a threshold changed by hand is
+    noticed. It keeps honest people from mistakes; whoever means to deceive can seal anew.
     """
 
     format_version: Literal[2] = FORMAT_VERSION
@@ -436,12 +449,17 @@ class Contract(_Record):
         """
         try:
             with replacing(path) as part:
-                part.write_bytes(self.model_dump_json(indent=2).encode() + b"\n")
+                part.write_bytes(self.sealed().encode() + b"\n")
         except OSError as error:
             raise CalibrationError(
                 f"The calibration cannot be written to {path} ({error.strerror}). Name a file "
                 f"in a folder that can be written to: clipcal calibrate -o FILE.json"
             ) from error
+
+    def sealed(self) -> str:
+        """Write the contract as JSON, with a hash of its content."""
+        content = self.model_dump(mode="json")
+        return json.dumps({"seal": _seal(content), **content}, indent=2, ensure_ascii=False)
 
     @classmethod
     def load(cls, path: Path) -> Contract:
@@ -460,10 +478,12 @@ class Contract(_Record):
         Raises
         ------
         CalibrationError
-            If the file is missing, damaged, or of another version.
+            If the file is missing, damaged, of another version, or was changed by hand.
         """
         try:
-            return cls.model_validate_json(path.read_bytes())
+            content = json.loads(path.read_bytes())
+            seal = content.pop("seal", None) if isinstance(content, dict) else None
+            contract = cls.model_validate(content)
         except FileNotFoundError:
             raise CalibrationError(
                 f"There is no calibration {path}. Fit one: clipcal calibrate --labels FILE.csv "
@@ -479,6 +499,23 @@ class Contract(_Record):
                 f"{path} is no calibration that this version reads ({_first(error)}). "
                 f"Fit it again: clipcal calibrate --labels FILE.csv -o {path}"
             ) from error
+        except ValueError as error:
+            raise CalibrationError(
+                f"{path} is damaged ({error}). Fit it again: clipcal calibrate --labels FILE.csv "
+                f"-o {path}"
+            ) from error
+        if seal != _seal(content):
+            raise CalibrationError(
+                f"{path} was changed after it was fitted (its seal does not fit its content), so "
+                f"that it no longer stands for what it promises. Fit it again: "
+                f"clipcal calibrate --labels FILE.csv -o {path}"
+            )
+        return contract
+
+
+def _seal(content: dict[str, Any]) -> str:
+    canonical = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def check(fingerprint: Fingerprint, other: Fingerprint, prompt_set: str = "its own") -> None:

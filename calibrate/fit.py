@@ -1,267 +1,195 @@
-"""Fit a cut per category and level to a corpus's scores and a file of labels."""
+"""Fit a cut per category and level to labelled scores, so that levels stay in order."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from clipcal.calibrate.contract import Cut, Evaluation, HeldOut
-from clipcal.calibrate.labels.table import UNKNOWN, LabelTable, Match
-from clipcal.calibrate.scores import Scores, decide
-from clipcal.calibrate.statistics.bounds import Estimate, wilson
+from clipcal.calibrate.sample import CutSample, Sample
+from clipcal.calibrate.statistics.multiplicity import divide_risk
+from clipcal.calibrate.statistics.objectives import PrecisionEvidence, certified_precision
+from clipcal.calibrate.statistics.ordinal import fit_ordinal, level_thresholds
+from clipcal.calibrate.statistics.rounding import stored
+from clipcal.calibrate.targets import Goal, Target
 from clipcal.calibrate.thresholds import (
-    Subject,
-    Target,
-    describe,
-    fit_threshold,
-    measure,
-    ratio,
+    Declared,
+    Fitted,
+    Vector,
+    best_in_sample,
+    evidence_of_precision,
+    refuse_strange,
+    side,
+    with_precision,
+    with_recall,
+    within_budget,
 )
-from clipcal.errors import CalibrationError
 
-Rows = NDArray[np.int64]
-
-Cuts = dict[str, dict[str, Cut]]  # by category, then by level above the lowest, low to high
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FitResult:
-    """What was fitted, and how it did on what was kept out.
-
-    Attributes
-    ----------
-    cuts : dict
-        By category and by level above the lowest.
-    levels : tuple of str
-        From low to high.
-    images : int
-        Distinct labelled images that the corpus holds, those kept out included.
-    holdout : Evaluation or None
-        On the labelled images kept out.
-    seed : int
-        Of the split.
-    notes : tuple of str
-        What was merged or found contradictory.
-    """
-
-    cuts: Cuts
-    levels: tuple[str, ...]
-    images: int
-    holdout: Evaluation | None
-    seed: int
-    notes: tuple[str, ...]
+Place = tuple[int, int]  # column and rank of a cut
+Fits = dict[Place, Fitted]
+CutSamples = dict[Place, CutSample]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sample:
-    """Labelled images, each content once: their scores Float32[(n, c)] and Int8[(n, c)] labels."""
+def fit_cuts(sample: Sample, goal: Goal, declared: Declared, levels: Sequence[str]) -> Fits:
+    """Fit every cut.
 
-    scores: Scores
-    values: NDArray[np.int8]
-
-    def __getitem__(self, rows: Rows) -> _Sample:
-        return _Sample(self.scores[rows], self.values[rows])
-
-    def of(self, column: int, rank: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Return scores, and who is at or above a level, where one category is labelled."""
-        values = self.values[:, column]
-        known = values != UNKNOWN
-        return self.scores[known, column], values[known] >= rank
-
-
-def fit(
-    scores: Scores,
-    categories: Sequence[str],
-    table: LabelTable,
-    match: Match,
-    target: Target,
-    confidence: float = 0.95,
-    *,
-    holdout: float = 0.0,
-    seed: int = 0,
-    groups: Rows | None = None,
-    sentences: Mapping[str, str] | None = None,
-) -> FitResult:
-    """Fit a cut per category and level.
-
-    An ordered level is fitted as a yes/no question: is the image at that level or above?
-    Where the cuts then cross, the lower level's threshold is brought down to the higher one's,
-    never the other way: a lower threshold flags all that the old one did, so that recall can
-    only rise and a recall guarantee stays.
+    An ordered level is fitted as a yes/no question: is the image at that level or above? Where
+    the cuts then cross, they are put in order without breaking a guarantee. For recall the lower
+    level's threshold is brought down to the higher one's: what flags more misses less. For
+    precision no certified cuts cross, since images of a higher level are images of the lower one
+    too, so that a threshold certified for the higher level is certified for the lower; a higher
+    level's threshold that is not certified is raised to the lower one's.
 
     Parameters
     ----------
-    scores : Float32[(N, c)]
-        Scores of the whole corpus.
-    categories : sequence of str
-        Names of the columns; those that `table` lacks get cuts without labels.
-    table : LabelTable
-        Labels.
-    match : Match
-        Where the labelled images are in the corpus.
-    target : Target
+    sample : Sample
+        Labelled images.
+    goal : Goal
         What each cut is to attain.
-    confidence : float
-        Of guarantees and intervals, in (0, 1).
-    holdout : float
-        Share of the labelled images that is kept out of the fit, in [0, 1).
-    seed : int
-        Of the split.
-    groups : Int64[(N,)], optional
-        Rows with equal content share a number. A group counts once, and is never split
-        between fit and hold-out. Without it every row is a group.
-    sentences : mapping of str to str, optional
-        Per category what to search for, where no positive is labelled.
+    declared : Declared
+        What the scores of the whole corpus decided before; see `declare`.
+    levels : sequence of str
+        From low to high.
 
     Returns
     -------
-    FitResult
-        Cuts and evaluation.
+    dict of (int, int) to Fitted
+        By column and rank, from 1 for the level above the lowest.
 
     Raises
     ------
     CalibrationError
-        If shapes differ, no labelled image is in the corpus, or the hold-out leaves none.
+        If a labelled score is not finite.
     """
-    _check(scores, categories, table, match, holdout)
-    sample, notes = _sample(scores, categories, table, match, groups)
-    kept, out = _split(len(sample.scores), holdout, seed)
-    cuts = {
-        category: _fit_category(
-            sample[kept],
-            column,
-            Subject(category, None, table.source, (sentences or {}).get(category, "")),
-            table.levels,
-            target=target,
-            confidence=confidence,
-        )
-        for column, category in enumerate(categories)
+    ranks = range(1, len(levels))
+    columns = range(sample.scores.shape[1])
+    cuts = {(column, rank): sample.of(column, rank) for column in columns for rank in ranks}
+    for cut in cuts.values():
+        refuse_strange(cut)
+    fits = _fit(cuts, sample, goal, declared)
+    if goal.block is not None:
+        uppers = _precision_cuts(cuts, goal.block, goal, declared)
+        fits = {place: _with_upper(fit, uppers[place]) for place, fit in fits.items()}
+    for column in columns:
+        _put_in_order(fits, [(column, rank) for rank in ranks], goal.target)
+    return fits
+
+
+def _fit(cuts: CutSamples, sample: Sample, goal: Goal, declared: Declared) -> Fits:
+    match goal.target.kind:
+        case "recall":
+            return _recall_cuts(cuts, goal)
+        case "precision":
+            return _precision_cuts(cuts, goal.target, goal, declared)
+        case "budget":
+            return _budget_cuts(cuts, declared)
+        case "levels":
+            return _ordinal_cuts(cuts, sample)
+        case _:
+            return {place: best_in_sample(cut, goal.target) for place, cut in cuts.items()}
+
+
+def _recall_cuts(cuts: CutSamples, goal: Goal) -> Fits:
+    """Fit guaranteed recalls; jointly, each that can be certified at all has an equal share."""
+    risk = goal.risk
+    if goal.joint:
+        backing = [int(np.count_nonzero(cut.positive & cut.uniform)) for cut in cuts.values()]
+        smallest = goal.target.rate ** np.array(backing, np.float64)
+        _, risk = divide_risk(smallest, risk)
+    return {place: with_recall(cut, goal.target, 1 - risk) for place, cut in cuts.items()}
+
+
+def _precision_cuts(cuts: CutSamples, target: Target, goal: Goal, declared: Declared) -> Fits:
+    """Fit guaranteed precisions; jointly, all thresholds of all cuts are tested together."""
+    tested = {
+        place: evidence_of_precision(cut, declared.candidates[place[0]], target)
+        for place, cut in cuts.items()
     }
-    evaluation = _evaluate(sample[out], cuts, confidence, holdout) if len(out) else None
-    return FitResult(
-        cuts=_with_flags(cuts, scores),
-        levels=table.levels,
-        images=len(sample.scores),
-        holdout=evaluation,
-        seed=seed,
-        notes=notes,
+    passed = _passed(tested, goal)
+    for column, rank in sorted(passed, reverse=True):
+        # Whatever is at the higher level is at this one too.
+        higher = passed.get((column, rank + 1))
+        if higher is not None:
+            passed[column, rank] = np.union1d(passed[column, rank], higher)
+    return {
+        place: with_precision(cut, passed[place], target, 1 - goal.risk)
+        for place, cut in cuts.items()
+    }
+
+
+def _passed(tested: dict[Place, PrecisionEvidence], goal: Goal) -> dict[Place, Vector]:
+    if goal.joint:
+        return dict(zip(tested, certified_precision(list(tested.values()), goal.risk), strict=True))
+    return {place: certified_precision([one], goal.risk)[0] for place, one in tested.items()}
+
+
+def _budget_cuts(cuts: CutSamples, declared: Declared) -> Fits:
+    """Keep the budget at the lowest level; it says what to look at, not how grave it is."""
+    return {
+        (column, rank): within_budget(declared.budget[column]) if rank == 1 else Fitted("estimated")
+        for column, rank in cuts
+    }
+
+
+def _ordinal_cuts(cuts: CutSamples, sample: Sample) -> Fits:
+    """Take the cut-points of a proportional-odds model; a level nobody gave has none."""
+    top = max(rank for _, rank in cuts)
+    points = {
+        column: _cutpoints(sample, column, top + 1)
+        for column in {column for column, _ in cuts}
+        if cuts[column, 1].positives not in (0, len(cuts[column, 1]))
+    }
+    fits: Fits = {}
+    for (column, rank), cut in cuts.items():
+        status = side(cut)
+        found = points.get(column)
+        if status != "estimated":
+            fits[column, rank] = Fitted(status)
+        elif found is None:
+            fits[column, rank] = Fitted("insufficient")
+        else:
+            fits[column, rank] = Fitted(status, stored(found[rank - 1]))
+    return fits
+
+
+def _cutpoints(sample: Sample, column: int, levels: int) -> tuple[float, ...] | None:
+    known = sample.values[:, column] >= 0
+    features = sample.scores[known, column, None].astype(np.float64)
+    fit = fit_ordinal(
+        features, sample.values[known, column].astype(np.int64), levels, increasing=True
     )
+    return level_thresholds(fit)
 
 
-def _check(
-    scores: Scores, categories: Sequence[str], table: LabelTable, match: Match, holdout: float
-) -> None:
-    if scores.ndim != 2 or scores.shape[1] != len(categories):
-        raise CalibrationError(
-            f"There are scores of shape {scores.shape} for {len(categories)} categories. "
-            f"Score the corpus again: clipcal score"
-        )
-    if not 0 <= holdout < 1:
-        raise CalibrationError(
-            f"The hold-out is {holdout:g}; it must be a share from 0 to below 1, as in: "
-            f"clipcal calibrate --labels {table.source} --holdout 0.5"
-        )
-    if not (match.rows >= 0).any():
-        raise CalibrationError(
-            f"None of the {len(table.images)} images in {table.source} is in the corpus, such as "
-            f"{table.images[0]}. Embed them: clipcal embed FOLDER, or correct the names in "
-            f"{table.source}, then run: clipcal calibrate --labels {table.source}"
-        )
+def _with_upper(fit: Fitted, upper: Fitted) -> Fitted:
+    """Put a certified upper threshold over the lower one.
 
-
-def _sample(
-    scores: Scores,
-    categories: Sequence[str],
-    table: LabelTable,
-    match: Match,
-    groups: Rows | None,
-) -> tuple[_Sample, tuple[str, ...]]:
-    """Gather the labelled images, exact copies as one; labels that then differ are unknown."""
-    labelled = np.flatnonzero(match.rows >= 0)
-    rows = match.rows[labelled]
-    group = rows if groups is None else groups[rows]
-    given = np.full((len(rows), len(categories)), UNKNOWN, np.int8)
-    for column, category in enumerate(categories):
-        if category in table.categories:
-            given[:, column] = table.values[labelled, table.categories.index(category)]
-    first, values, clashes = merge_copies(given, group)
-    notes: list[str] = []
-    if len(first) < len(rows):
-        notes.append(f"{len(rows) - len(first)} labelled images are copies of others.")
-    if clashes:
-        notes.append(f"{clashes} labels differ between copies and are unknown.")
-    return _Sample(scores[rows[first]], values), tuple(notes)
-
-
-def merge_copies(
-    values: NDArray[np.int8], groups: Rows
-) -> tuple[NDArray[np.intp], NDArray[np.int8], int]:
-    """Count the labels of each content once.
-
-    Parameters
-    ----------
-    values : Int8[(n, c)]
-        Levels, -1 where unknown.
-    groups : Int64[(n,)]
-        Equal for exact copies.
-
-    Returns
-    -------
-    first : Int64[(m,)]
-        Per distinct content, the place where it comes first.
-    merged : Int8[(m, c)]
-        Its labels; unknown where copies differ.
-    clashes : int
-        How many labels differ.
+    An uncertified one blocks nothing. Where it lies below the lower threshold, all from it on
+    can be blocked and nothing is left to review; the lower one comes down to it.
     """
-    _, first, content = np.unique(groups, return_index=True, return_inverse=True)
-    most = np.iinfo(np.int8).max
-    low = np.full((len(first), values.shape[1]), most, np.int8)
-    high = np.full_like(low, UNKNOWN)
-    np.minimum.at(low, content, np.where(values == UNKNOWN, most, values))
-    np.maximum.at(high, content, values)
-    clash = (high != UNKNOWN) & (low != high)
-    return first, np.where(clash, UNKNOWN, high).astype(np.int8), int(clash.sum())
+    if upper.status != "certified":
+        return replace(fit, upper=replace(upper, threshold=None))
+    threshold = fit.threshold
+    if threshold is not None and upper.threshold is not None:
+        threshold = min(threshold, upper.threshold)
+    return replace(fit, threshold=threshold, upper=upper)
 
 
-def _split(n: int, holdout: float, seed: int) -> tuple[Rows, Rows]:
-    """Return the rows to fit to and the rows to keep out, at random."""
-    order = np.random.default_rng(seed).permutation(n)
-    out = round(holdout * n)
-    if out == n or (holdout and not out):
-        raise CalibrationError(
-            f"A hold-out of {holdout:g} of {n} labelled images leaves one side empty. Label more "
-            f"images, or do without: clipcal calibrate --holdout 0"
-        )
-    return np.sort(order[out:]), np.sort(order[:out])
-
-
-def _fit_category(
-    sample: _Sample,
-    column: int,
-    subject: Subject,
-    levels: Sequence[str],
-    *,
-    target: Target,
-    confidence: float,
-) -> dict[str, Cut]:
-    """Fit the levels of one category, from the highest down, so that the cuts stay in order."""
-    cuts: dict[str, Cut] = {}
+def _put_in_order(fits: Fits, places: Sequence[Place], target: Target) -> None:
+    """Keep the thresholds of a category, given from low level to high, from crossing."""
+    if target.kind == "precision":
+        floor: float | None = None
+        for place in places:
+            fit = fits[place]
+            if floor is not None and fit.threshold is not None and fit.threshold < floor:
+                fits[place] = fit = replace(fit, threshold=floor)
+            floor = floor if fit.threshold is None else fit.threshold
+        return
     ceiling: float | None = None
-    for rank in range(len(levels) - 1, 0, -1):
-        scores, positive = sample.of(column, rank)
-        subject = replace(subject, level=level_phrase(levels, rank))
-        cut = fit_threshold(scores, positive, target, confidence, subject)
-        if ceiling is not None and cut.threshold is not None and cut.threshold > ceiling:
-            lowered = cut.model_copy(update={"threshold": ceiling, "lowered": True})
-            lowered = measure(lowered, scores, positive, confidence)
-            cut = describe(lowered, target, confidence, subject)
-        ceiling = ceiling if cut.threshold is None else cut.threshold
-        cuts[levels[rank]] = cut
-    return dict(reversed(cuts.items()))
+    for place in reversed(places):
+        fits[place] = fit = fits[place].lowered_to(ceiling)
+        ceiling = ceiling if fit.threshold is None else fit.threshold
 
 
 def level_phrase(levels: Sequence[str], rank: int) -> str | None:
@@ -269,82 +197,3 @@ def level_phrase(levels: Sequence[str], rank: int) -> str | None:
     if len(levels) == 2:
         return None
     return levels[rank] if rank == len(levels) - 1 else f"{levels[rank]} or above"
-
-
-def _with_flags(cuts: Cuts, scores: Scores) -> Cuts:
-    """Count what each cut flags in the whole corpus."""
-
-    def counted(cut: Cut, column: int) -> Cut:
-        if cut.threshold is None:
-            return cut
-        flags = int(np.count_nonzero(decide(scores[:, column], cut.threshold)))
-        return cut.model_copy(update={"flags": flags})
-
-    return {
-        category: {level: counted(cut, column) for level, cut in levels.items()}
-        for column, (category, levels) in enumerate(cuts.items())
-    }
-
-
-def _evaluate(sample: _Sample, cuts: Cuts, confidence: float, holdout: float) -> Evaluation:
-    """Compare the decisions of the cuts with labels that they were not fitted to."""
-    held = {
-        category: {
-            level: _held_out(*sample.of(column, rank), cut, confidence)
-            for rank, (level, cut) in enumerate(levels.items(), start=1)
-        }
-        for column, (category, levels) in enumerate(cuts.items())
-    }
-    f1 = [one.f1.value for levels in held.values() for one in levels.values() if one.f1]
-    return Evaluation(
-        fraction=holdout,
-        images=len(sample.scores),
-        clusters=len(sample.scores),
-        macro_f1=float(np.mean(f1)) if f1 else None,
-        macro_over=len(f1),
-        categories=held,
-    )
-
-
-def _held_out(
-    scores: NDArray[np.float32], positive: NDArray[np.bool_], cut: Cut, confidence: float
-) -> HeldOut:
-    flags = np.zeros_like(positive) if cut.threshold is None else decide(scores, cut.threshold)
-    hits, flagged, positives = (int(x.sum()) for x in (flags & positive, flags, positive))
-    decided = cut.threshold is not None
-    return HeldOut(
-        n=len(positive),
-        positives=positives,
-        flags=flagged,
-        recall=ratio(hits, positives, confidence) if decided else None,
-        precision=ratio(hits, flagged, confidence),
-        f1=f1_estimate(hits, flagged, positives, confidence) if decided else None,
-    )
-
-
-def f1_estimate(hits: int, flags: int, positives: int, confidence: float) -> Estimate | None:
-    r"""Return F1 with an interval.
-
-    :math:`F_1 = 2J/(1+J)` grows with :math:`J = tp / (tp + fp + fn)`, the rate of hits among
-    images that are flagged or positive. That is a binomial rate, so that the ends of its
-    Wilson interval, put through the same function, are those of F1. The interval's `n` is the
-    number of those images.
-
-    Parameters
-    ----------
-    hits, flags, positives : int
-        Flagged positives, flags, and positives.
-    confidence : float
-        Nominal coverage, in (0, 1).
-
-    Returns
-    -------
-    Estimate or None
-        None where nothing is flagged or positive.
-    """
-    either = flags + positives - hits
-    if either == 0:
-        return None
-    rate = wilson(hits, either, confidence)
-    value, low, high = (2 * x / (1 + x) for x in (rate.value, rate.low, rate.high))
-    return Estimate(value, low, high, either)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
+from clipcal.calibrate.columns import Column
 from clipcal.calibrate.contract import Contract, Cut
 from clipcal.calibrate.scores import Scores, decide
 from clipcal.errors import CalibrationError
@@ -100,6 +101,7 @@ def write_csv(
     images: Sequence[str],
     path: Path,
     verdicts: Sequence[str | None] | None = None,
+    more: Sequence[Column] = (),
 ) -> None:
     """Write decisions as CSV in UTF-8, whole or not at all.
 
@@ -107,7 +109,8 @@ def write_csv(
     ``NAME``: the level, or 1 and 0 for yes and no; empty where undecided. With several levels
     the threshold is that of the lowest of them which has one. Scores and thresholds have the
     shortest digits that give back the same float32, so that comparing what was written gives
-    the same decision. Where there are verdicts, they are the last column, ``overall``.
+    the same decision. Then come the columns of bands and probabilities, where there are some, and
+    where there are verdicts, they are the last column, ``overall``.
 
     Parameters
     ----------
@@ -119,6 +122,8 @@ def write_csv(
         The file; its folder must exist.
     verdicts : sequence of (str or None), optional
         Per image the verdict over all its categories; empty where None.
+    more : sequence of Column, optional
+        Bands and probabilities.
 
     Raises
     ------
@@ -132,7 +137,7 @@ def write_csv(
         )
     try:
         with replacing(path) as part, part.open("wb") as stream:
-            _write(stream, decided, images, verdicts)
+            _write(stream, decided, images, verdicts, more)
     except OSError as error:
         raise CalibrationError(
             f"The decisions cannot be written to {path} ({error.strerror}). Name a file in a "
@@ -201,9 +206,11 @@ def _write(
     decided: Decisions,
     images: Sequence[str],
     verdicts: Sequence[str | None] | None,
+    more: Sequence[Column],
 ) -> None:
     header = io.StringIO()
     names = [f"{name}{end}" for name in decided.categories for end in ("_score", "_threshold", "")]
+    names += [column.name for column in more]
     names += [] if verdicts is None else ["overall"]
     csv.writer(header, lineterminator="\n").writerow(["image", *names])
     stream.write(header.getvalue().encode("utf-8"))
@@ -211,6 +218,7 @@ def _write(
     for start in range(0, len(images), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
         columns = list(_columns(decided, images[rows], rows))
+        columns += [_cells(column, rows) for column in more]
         columns += [] if verdicts is None else [pa.array(verdicts[rows], pa.string())]
         table = pa.table(columns, names=[str(index) for index in range(len(columns))])
         pacsv.write_csv(table, stream, bare)
@@ -222,6 +230,11 @@ def _columns(decided: Decisions, images: Sequence[str], rows: slice) -> Iterator
         yield pa.array(np.ascontiguousarray(decided.scores[rows, column]))
         yield _threshold(decided.thresholds[:, column], len(images))
         yield _answers(decided.values[rows, column], decided.levels)
+
+
+def _cells(column: Column, rows: slice) -> pa.Array:
+    values = pa.array(np.ascontiguousarray(column.values[rows]))
+    return pa.array(column.words).take(values) if column.words else values
 
 
 def _writable(image: str) -> str:

@@ -1,347 +1,240 @@
-"""From labelled scores to one threshold, with what can be said of it."""
+"""One cut: from labelled scores to a threshold, with or without a guarantee."""
 
 from __future__ import annotations
 
-import math
-import re
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.contract import Cut
-from clipcal.calibrate.scores import decide
-from clipcal.calibrate.statistics.bounds import (
-    Estimate,
-    check_rate,
-    positives_needed,
-    recall_threshold,
-    wilson,
+from clipcal.calibrate.contract import Status
+from clipcal.calibrate.sample import CutSample
+from clipcal.calibrate.scores import Scores
+from clipcal.calibrate.statistics.bounds import recall_threshold
+from clipcal.calibrate.statistics.objectives import (
+    PrecisionEvidence,
+    best_fbeta_threshold,
+    budget_threshold,
+    cheapest_threshold,
+    declared_grid,
+    precision_evidence,
+    sample_precision_threshold,
+    sample_recall_threshold,
+    smallest_declared,
 )
+from clipcal.calibrate.statistics.rounding import stored
+from clipcal.calibrate.targets import Goal, Target
 from clipcal.errors import CalibrationError
 
 Vector = NDArray[np.floating]  # (n,)
-Flags = NDArray[np.bool_]  # (n,)
-
-_STEPS = 1e6
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """What a threshold is to attain.
+class Fitted:
+    """A threshold, and what may be said of it.
 
     Attributes
     ----------
-    kind : {"recall", "f1"}
-        A recall with a guarantee, or the best F1 in the sample.
-    value : float or None
-        The recall, in (0, 1).
+    status : str
+        As in `Cut`.
+    threshold : float or None
+        Rounded down by `stored`.
+    confidence : float or None
+        Of its guarantee; what was asked for, where it was not reached.
+    evidence : int or None
+        How many labelled images back the guarantee, or would have.
+    lowered : bool
+        Whether it was brought down to a higher level's.
+    upper : Fitted or None
+        The upper threshold of three bands.
     """
 
-    kind: Literal["recall", "f1"]
-    value: float | None = None
+    status: Status
+    threshold: float | None = None
+    confidence: float | None = None
+    evidence: int | None = None
+    lowered: bool = False
+    upper: Fitted | None = None
 
-    def __str__(self) -> str:
-        """Return the target as it is written on the command line."""
-        return self.kind if self.value is None else f"{self.kind}={self.value:.12g}"
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What a cut is about, for its sentences.
-
-    Attributes
-    ----------
-    category : str
-        The category.
-    level : str or None
-        Which levels count as positive, such as ``minor or above``; None for yes or no.
-    labels : str
-        The label file's name, for the next command.
-    sentence : str
-        What to search for to find positives; the category's name where empty.
-    """
-
-    category: str = "positive"
-    level: str | None = None
-    labels: str = "FILE.csv"
-    sentence: str = ""
-
-    def __str__(self) -> str:
-        """Return the category and level as a sentence has them."""
-        return f"'{self.category}'" + (f" ({self.level})" if self.level else "")
+    def lowered_to(self, ceiling: float | None) -> Fitted:
+        """Bring the threshold down to `ceiling` where it lies above."""
+        if ceiling is None or self.threshold is None or self.threshold <= ceiling:
+            return self
+        return replace(self, threshold=ceiling, lowered=True)
 
 
-def parse_target(text: str) -> Target:
-    """Read a target as written on the command line.
-
-    Parameters
-    ----------
-    text : str
-        ``recall=0.9`` or ``f1``.
-
-    Returns
-    -------
-    Target
-        What it says.
-
-    Raises
-    ------
-    CalibrationError
-        If it is neither, or the recall is not between 0 and 1.
-    """
-    name, _, value = text.strip().lower().replace(" ", "").partition("=")
-    if name == "f1" and not value:
-        return Target("f1")
-    if name == "recall" and re.fullmatch(r"\d*\.?\d+(e-?\d+)?", value):
-        return Target("recall", check_rate(float(value), "recall"))
-    raise CalibrationError(
-        f"'{text}' is no target. Known are recall=R with R between 0 and 1, and f1, as in: "
-        f"clipcal calibrate --target recall=0.9"
-    )
+def side(cut: CutSample) -> Status:
+    """Tell which side has no labels: ``no_positives``, ``no_negatives``, else ``estimated``."""
+    if cut.positives == 0:
+        return "no_positives"
+    return "no_negatives" if cut.positives == len(cut) else "estimated"
 
 
-def fit_threshold(
-    scores: Vector,
-    positive: Flags,
-    target: Target,
-    confidence: float = 0.95,
-    subject: Subject = Subject(),
-) -> Cut:
-    """Fit one threshold to labelled scores.
-
-    Parameters
-    ----------
-    scores : Float[(n,)]
-        Scores of the labelled images, each image once.
-    positive : Bool[(n,)]
-        Which of them people call positive.
-    target : Target
-        What to attain.
-    confidence : float
-        Of the guarantee and of the intervals, in (0, 1). Each category's guarantee holds with
-        it by itself; all together hold with less.
-    subject : Subject
-        What the sentences call it.
-
-    Returns
-    -------
-    Cut
-        The threshold, its status, and the next step. The threshold is a score rounded down by
-        `stored`.
-
-    Raises
-    ------
-    CalibrationError
-        If a score is NaN or infinite, the shapes differ, or `confidence` is outside (0, 1).
-
-    Notes
-    -----
-    For the assumptions of the guarantee see `clipcal.calibrate.statistics.bounds.recall_rank`.
-    It speaks of positives only, and so needs no negatives.
-    """
-    if scores.ndim != 1 or scores.shape != positive.shape:
+def refuse_strange(cut: CutSample) -> None:
+    """Raise CalibrationError if shapes differ or a score is not finite."""
+    if cut.scores.ndim != 1 or cut.scores.shape != cut.positive.shape:
         raise CalibrationError(
-            f"There are scores of shape {scores.shape} for labels of shape {positive.shape}. "
-            f"Score the corpus again: clipcal score"
+            f"There are scores of shape {cut.scores.shape} for labels of shape "
+            f"{cut.positive.shape}. Score the corpus again: clipcal score"
         )
-    if not np.isfinite(scores).all():
+    if not np.isfinite(cut.scores).all():
         raise CalibrationError(
             "A score of a labelled image is not finite. Score the corpus again: clipcal score"
         )
-    check_rate(confidence, "confidence")
-    fit = _fit_f1 if target.value is None else _fit_recall
-    cut = fit(scores, positive, target, confidence)
-    return describe(measure(cut, scores, positive, confidence), target, confidence, subject)
 
 
-def best_f1_threshold(scores: Vector, positive: Flags) -> float:
-    r"""Return the threshold with the greatest F1 in the sample, over all cut points.
-
-    .. math:: F_1 = \frac{2\,tp}{\text{flags} + \text{positives}}
-
-    Equal scores fall on one side together. Of thresholds with equal F1 the highest is
-    returned, which flags least. Takes O(n log n).
+def with_recall(cut: CutSample, target: Target, confidence: float) -> Fitted:
+    """Fit a threshold whose recall is guaranteed.
 
     Parameters
     ----------
-    scores : Float[(n,)]
-        Scores, at least one.
-    positive : Bool[(n,)]
-        Labels.
-
-    Returns
-    -------
-    float
-        One of the scores.
-    """
-    order = np.argsort(-scores, kind="stable")
-    ranked, hits = scores[order], np.cumsum(positive[order])
-    last = np.flatnonzero(np.r_[ranked[1:] != ranked[:-1], True])
-    f1 = 2 * hits[last] / (last + 1 + hits[-1])
-    return float(ranked[last[np.argmax(f1)]])
-
-
-def sample_recall_threshold(positive_scores: Vector, target: float) -> float:
-    """Return the highest threshold whose recall in the sample reaches the target.
-
-    No guarantee: the true recall lies below the target in about half of all samples.
-
-    Parameters
-    ----------
-    positive_scores : Float[(n,)]
-        Scores of the labelled positives, at least one.
-    target : float
-        Recall in the sample, in (0, 1).
-
-    Returns
-    -------
-    float
-        One of the scores.
-    """
-    # 0.55 * 100 is 55.00000000000001: that is 55 hits, not 56.
-    hits = math.ceil(target * len(positive_scores) - 1e-9)
-    return float(np.sort(positive_scores)[-hits])
-
-
-def stored(threshold: float) -> float:
-    """Round a threshold down to six decimals, at least half a step below the score.
-
-    The same score computed in blocks of another size may differ in its last bits; the gap
-    keeps the image on the boundary flagged. To lower a threshold can only raise its recall,
-    so that a recall guarantee stays.
-    """
-    return math.floor(threshold * _STEPS - 0.5) / _STEPS
-
-
-def measure(cut: Cut, scores: Vector, positive: Flags, confidence: float) -> Cut:
-    """Fill in recall and precision at the cut's threshold, with Wilson's intervals.
-
-    Parameters
-    ----------
-    cut : Cut
-        A cut, with or without a threshold.
-    scores, positive : Float[(n,)], Bool[(n,)]
-        The labelled images.
+    cut : CutSample
+        Labelled images; only the positives among them that were not picked by their scores
+        back the guarantee.
+    target : Target
+        The recall.
     confidence : float
-        Of the intervals.
+        Of this guarantee, in (0, 1).
 
     Returns
     -------
-    Cut
-        The cut with both estimates.
+    Fitted
+        ``certified``; else ``insufficient``, with the threshold that attains the recall in the
+        sample; or ``no_positives``.
+
+    Notes
+    -----
+    For equation and assumptions see `clipcal.calibrate.statistics.bounds.recall_rank`. The
+    guarantee speaks of positives only, and so needs no negatives.
     """
-    if cut.threshold is None:
-        return cut
-    flags = decide(scores, cut.threshold)
-    hits = int((flags & positive).sum())
-    both = 0 < cut.positives < cut.n
-    precision = ratio(hits, int(flags.sum()), confidence) if both else None
-    recall = ratio(hits, cut.positives, confidence)
-    return cut.model_copy(update={"recall": recall, "precision": precision})
-
-
-def ratio(successes: int, n: int, confidence: float) -> Estimate | None:
-    """Return Wilson's estimate, or None where there is nothing to divide by."""
-    return wilson(successes, n, confidence) if n else None
-
-
-def _fit_f1(scores: Vector, positive: Flags, target: Target, confidence: float) -> Cut:
-    cut = _blank(positive, target)
-    if cut.status != "estimated":
-        return cut
-    return cut.model_copy(update={"threshold": stored(best_f1_threshold(scores, positive))})
-
-
-def _fit_recall(scores: Vector, positive: Flags, target: Target, confidence: float) -> Cut:
-    recall = check_rate(target.value or 0.0, "recall")
-    cut = _blank(positive, target)
-    found = scores[positive]
-    certain = recall_threshold(found, recall, confidence)
+    found = cut.scores[cut.positive & cut.uniform]
+    certain = recall_threshold(found, target.rate, confidence)
     if certain is not None:
-        return cut.model_copy(update={"status": "certified", "threshold": stored(certain)})
-    more = positives_needed(recall, confidence) - cut.positives
-    update: dict[str, object] = {"further_positives": more}
-    if cut.positives:
-        update["status"] = "insufficient"
-        update["threshold"] = stored(sample_recall_threshold(found, recall))
-        update["further_labels"] = math.ceil(more * cut.n / cut.positives)
-    return cut.model_copy(update=update)
+        return Fitted("certified", stored(certain), confidence, len(found))
+    if not cut.positives:
+        return Fitted("no_positives", None, confidence, 0)
+    positive = cut.positive
+    attained = sample_recall_threshold(cut.scores[positive], target.rate, cut.weights[positive])
+    return Fitted("insufficient", stored(attained), confidence, len(found))
 
 
-def _blank(positive: Flags, target: Target) -> Cut:
-    """Return a cut without threshold, whose status says which side has no labels."""
-    n, positives = len(positive), int(positive.sum())
-    status: Literal["estimated", "no_positives", "no_negatives"] = "estimated"
-    if positives == 0:
-        status = "no_positives"
-    elif positives == n:
-        status = "no_negatives"
-    return Cut(
-        status=status,
-        threshold=None,
-        objective=str(target),
-        n=n,
-        positives=positives,
-        next_step="",
+def evidence_of_precision(cut: CutSample, candidates: Vector, target: Target) -> PrecisionEvidence:
+    """Test the precision at thresholds that were declared without looking at labels.
+
+    Parameters
+    ----------
+    cut : CutSample
+        Labelled images; those picked by their scores are left out.
+    candidates : Float[(g,)]
+        Thresholds; see `declare`.
+    target : Target
+        The precision.
+
+    Returns
+    -------
+    PrecisionEvidence
+        See `clipcal.calibrate.statistics.objectives.precision_evidence`.
+    """
+    uniform = cut.uniform
+    return precision_evidence(
+        cut.scores[uniform], cut.positive[uniform], candidates.astype(np.float64), target.rate
     )
 
 
-def describe(cut: Cut, target: Target, confidence: float, subject: Subject) -> Cut:
-    """Put the cut's guarantee and next step into sentences.
+def with_precision(cut: CutSample, certified: Vector, target: Target, confidence: float) -> Fitted:
+    """Take the lowest threshold whose precision is guaranteed, which flags most.
 
     Parameters
     ----------
-    cut : Cut
-        The cut with its final threshold.
+    cut : CutSample
+        Labelled images.
+    certified : Float[(m,)]
+        The thresholds that passed; see `certified_precision`.
     target : Target
-        What it was fitted to.
+        The precision.
     confidence : float
         Of the guarantee.
-    subject : Subject
-        What the sentences call it.
 
     Returns
     -------
-    Cut
-        The cut with both sentences.
+    Fitted
+        ``certified``; else ``insufficient``, with the lowest threshold that attains the
+        precision in the sample, if any does; or ``no_positives``.
     """
-    certified = cut.status == "certified"
-    guarantee = _guarantee(cut, target, confidence, subject) if certified else None
-    return cut.model_copy(update={"guarantee": guarantee, "next_step": _next_step(cut, subject)})
+    if len(certified):
+        lowest = float(np.min(certified))
+        backing = int(np.count_nonzero(cut.uniform & (cut.scores >= lowest)))
+        return Fitted("certified", lowest, confidence, backing)
+    if not cut.positives:
+        return Fitted("no_positives", None, confidence, 0)
+    attained = sample_precision_threshold(cut.scores, cut.positive, target.rate, cut.weights)
+    if attained is None:
+        return Fitted("insufficient", None, confidence, 0)
+    backing = int(np.count_nonzero(cut.uniform & (cut.scores >= attained)))
+    return Fitted("insufficient", stored(attained), confidence, backing)
 
 
-def _guarantee(cut: Cut, target: Target, confidence: float, subject: Subject) -> str:
-    recall = 100 * (target.value or 0.0)
-    return (
-        f"With {100 * confidence:g}% confidence at least {recall:g}% of the distinct images "
-        f"that raters call {subject} score at or above {cut.threshold:.6f}, provided that the "
-        f"{cut.positives} labelled positives are a random sample of them and the prompts were "
-        f"not tuned on these labels."
-    )
+def best_in_sample(cut: CutSample, target: Target) -> Fitted:
+    """Fit the threshold with the best F-score, or the least cost, in the sample."""
+    status = side(cut)
+    if status != "estimated":
+        return Fitted(status)
+    if target.kind == "cost":
+        costs = target.value or 0.0, target.false_flag_cost or 0.0
+        best = cheapest_threshold(cut.scores, cut.positive, *costs, weights=cut.weights)
+    else:
+        beta = 1.0 if target.value is None else target.value
+        best = best_fbeta_threshold(cut.scores, cut.positive, beta, weights=cut.weights)
+    return Fitted(status, stored(best))
 
 
-def _next_step(cut: Cut, subject: Subject) -> str:
-    again = f"clipcal calibrate --labels {subject.labels}"
-    match cut.status:
-        case "certified":
-            return "Apply it to the corpus: clipcal rescore"
-        case "estimated":
-            lowered = "It was lowered to a higher level's threshold, and is not the best F1. "
-            return (
-                f"{lowered if cut.lowered else ''}Apply it to the corpus: clipcal rescore. "
-                f"For a guarantee: {again} --target recall=0.9"
-            )
-        case "insufficient":
-            return (
-                f"Label about {cut.further_positives} more positives (about {cut.further_labels} "
-                f"images at the rate seen), then run: {again}"
-            )
-        case "no_positives":
-            return (
-                f"Label images that show {subject}; to find some: "
-                f'clipcal search --text "{subject.sentence or subject.category}". Then run: {again}'
-            )
-        case "no_negatives":
-            return f"Label images that do not show {subject}, then run: {again}"
+def within_budget(threshold: float | None) -> Fitted:
+    """Keep a budget of flags, for which no labels are needed."""
+    if threshold is None:
+        return Fitted("insufficient")
+    return Fitted("estimated", stored(threshold))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Declared:
+    """What the scores of the whole corpus decide, before any label is looked at.
+
+    Attributes
+    ----------
+    candidates : tuple of Float64[(g,)]
+        Per category, thresholds at which a precision may be certified; empty where none is
+        asked for.
+    budget : tuple of (float or None)
+        Per category the threshold that keeps a budget of flags; empty where there is none.
+    """
+
+    candidates: tuple[NDArray[np.float64], ...] = ()
+    budget: tuple[float | None, ...] = ()
+
+
+def declare(corpus_scores: Scores, goal: Goal, labelled: int) -> Declared:
+    """Look at the scores of the corpus, and at no label.
+
+    Parameters
+    ----------
+    corpus_scores : Float32[(N, c)]
+        Scores of the whole corpus.
+    goal : Goal
+        What is to be attained.
+    labelled : int
+        How many images were labelled that were not picked by their scores.
+
+    Returns
+    -------
+    Declared
+        Candidates or budget, where the goal needs them.
+    """
+    columns = corpus_scores.T
+    if goal.target.kind == "budget":
+        flags = int(goal.target.value or 0)
+        return Declared(budget=tuple(budget_threshold(column, flags) for column in columns))
+    wanted = goal.block or goal.target
+    if wanted.kind != "precision":
+        return Declared()
+    smallest = smallest_declared(len(corpus_scores), labelled, wanted.rate, 1 - goal.risk)
+    return Declared(tuple(declared_grid(column, smallest) for column in columns))

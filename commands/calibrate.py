@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,52 +17,80 @@ from clipcal.commands.common import (
     keep_inputs,
     moved_model_option,
     print_json,
-    print_table,
     printable,
     prompt_options,
+    rule_option,
     say,
 )
 from clipcal.errors import CalibrationError
 
 if TYPE_CHECKING:
-    from clipcal.calibrate.contract import Contract, Cut, Evaluation
-    from clipcal.calibrate.labels.table import Match
-    from clipcal.calibrate.statistics.bounds import Estimate
+    from clipcal.calibrate.contract import Contract
+    from clipcal.calibrate.labels.matching import Match
 
 MOST_LISTED = 20
+USUAL_BANDS = "recall=0.9,precision=0.9"
 
 
-def _known_target(text: str) -> str:
-    from clipcal.calibrate.thresholds import parse_target
+def _checked(check: Callable[[str], object]) -> Callable[[Any, Any, str | None], str | None]:
+    """Make a wrong value a wrong call."""
 
-    try:
-        return str(parse_target(text))
-    except CalibrationError as error:
-        raise click.BadParameter(str(error)) from error
+    def callback(_context: Any, _option: Any, text: str | None) -> str | None:
+        try:
+            if text is not None:
+                check(text)
+        except CalibrationError as error:
+            raise click.BadParameter(str(error)) from error
+        return text
+
+    return callback
+
+
+def _is_target(text: str) -> object:
+    from clipcal.calibrate.targets import parse_target
+
+    return parse_target(text)
+
+
+def _are_bands(text: str) -> object:
+    from clipcal.calibrate.targets import parse_bands
+
+    return parse_bands(text)
 
 
 @click.command("calibrate")
 @click.option(
     "--labels",
-    required=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="People's labels, as CSV: wide, one class per image, long, or counts.",
+    help="People's labels, as CSV: wide, one class per image, long, or counts. Only "
+    "--target budget=N does without.",
 )
 @prompt_options
 @click.option(
     "--target",
-    callback=lambda _context, _option, text: _known_target(text),
+    callback=_checked(_is_target),
     default="recall=0.9",
     show_default=True,
-    help="recall=R, guaranteed; or f1, the best in the sample.",
+    help="recall=R or precision=P, guaranteed; f1, fbeta=B or cost=FN:FP, the best in the sample; "
+    "budget=N, so many flags; levels, the cut-points of ordered levels.",
+)
+@click.option(
+    "--bands",
+    callback=_checked(_are_bands),
+    is_flag=False,
+    flag_value=USUAL_BANDS,
+    metavar="[recall=R,precision=P]",
+    help="Three bands in place of --target: allow below a threshold with that recall, block "
+    f"above one with that precision, review between them. [{USUAL_BANDS}]",
 )
 @click.option(
     "--confidence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=click.FloatRange(0.5, 1, max_open=True),
     default=0.95,
     show_default=True,
-    help="Of the guarantee, category by category, and of intervals.",
+    help="Of the guarantee, cut by cut, and of intervals.",
 )
+@click.option("--joint", is_flag=True, help="All guarantees are to hold together, not each alone.")
 @click.option(
     "--holdout",
     type=click.FloatRange(0, 1, max_open=True),
@@ -69,7 +98,45 @@ def _known_target(text: str) -> str:
     show_default=True,
     help="Share of the labelled images kept out of the fit, to evaluate it on.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the hold-out.")
+@click.option(
+    "--folds",
+    type=click.IntRange(0, 100),
+    default=5,
+    show_default=True,
+    help="Parts for cross-fitting: each is decided by thresholds fitted to the others. 0: none.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of divisions and draws.")
+@rule_option
+@click.option(
+    "--raters",
+    type=click.Choice(["majority", "dawid-skene"]),
+    default="majority",
+    show_default=True,
+    help="How several raters' labels become one; dawid-skene learns how reliable each is.",
+)
+@click.option(
+    "--probabilities",
+    type=click.Choice(["auto", "platt", "isotonic", "beta", "temperature"]),
+    help="Also fit probabilities; temperature is for one class per image.",
+)
+@click.option(
+    "--prior-shift",
+    is_flag=True,
+    help="Adjust probabilities to how frequent positives seem to be in the corpus.",
+)
+@click.option(
+    "--learn",
+    is_flag=True,
+    help="Learn scores from one half of the labels, used where they are better out of fold; "
+    "thresholds are fitted to the other half.",
+)
+@click.option(
+    "--overall",
+    type=click.Choice(["rule", "fitted"]),
+    default="rule",
+    show_default=True,
+    help="The overall verdict: by the prompt set's rule, or fitted to the column Overall.",
+)
 @moved_model_option
 @click.option(
     "-o",
@@ -83,30 +150,32 @@ def _known_target(text: str) -> str:
 @device_option
 @json_option
 def calibrate_command(
-    labels: Path,
+    labels: Path | None,
     prompts: str | None,
     prompt_vectors: Path | None,
-    target: str,
-    confidence: float,
-    holdout: float,
-    seed: int,
     model: str | None,
     output: Path,
     corpus_path: Path,
     device: str,
     as_json: bool,
+    **plan: Any,
 ) -> None:
     """Fit a threshold per category, and per level, to human labels.
 
     Images in the label file are found by path, name, stem or SHA-256. Where there are too few
-    positives for the guarantee, the table says how many more it takes.
+    labels for the guarantee, the table says how many more it takes.
 
     \b
     Example:
       clipcal calibrate --labels human.csv --prompts moderation --target recall=0.9
-      clipcal calibrate --labels human.csv --target f1 --holdout 0.5
+      clipcal calibrate --labels human.csv --target precision=0.8 --joint
+      clipcal calibrate --labels human.csv --bands recall=0.95,precision=0.9
+      clipcal calibrate --labels human.csv --target cost=5:1 --probabilities auto
     """
-    from clipcal.calibrate.workflow import CalibrationPlan, TextSource, calibrate_corpus
+    from clipcal.calibrate.plan import CalibrationPlan
+    from clipcal.calibrate.scoring import TextSource
+    from clipcal.calibrate.workflow import calibrate_corpus
+    from clipcal.commands.calibration_tables import print_calibration
     from clipcal.index.store import Corpus
 
     keep_inputs(output, labels, prompt_vectors)
@@ -116,7 +185,7 @@ def calibrate_command(
         labels,
         prompts=prompts,
         source=TextSource(prompt_vectors, model, device),
-        plan=CalibrationPlan(target, confidence, holdout, seed),
+        plan=CalibrationPlan(**plan),
     )
     done.contract.save(output)
     done.keep(corpus)  # only now: a file that cannot be written leaves the corpus as it was
@@ -126,28 +195,28 @@ def calibrate_command(
     if as_json:
         print_json({**_result(done.contract, done.match, done.notes), "calibration": str(output)})
         return
-    _print_cuts(done.contract)
-    if done.contract.holdout is not None:
-        _print_holdout(done.contract.holdout)
+    print_calibration(done.contract)
     following = command_line("rescore", "--calibration", output, corpus=corpus_path)
     click.echo(f"\nWritten to {output}. Apply it: {following}")
 
 
 def _result(contract: Contract, match: Match, notes: tuple[str, ...]) -> dict[str, object]:
-    kept_out = {"created", "clipcal", "format_version", "categories"}
+    # Long arrays, which the file itself holds, would bury the rest.
+    kept_out = {"created", "clipcal", "format_version", "categories", "reference", "heads"}
     return {
         "categories": {
             category: {level: cut.model_dump(mode="json") for level, cut in cuts.items()}
             for category, cuts in contract.categories.items()
         },
         **contract.model_dump(mode="json", exclude=kept_out),
+        "heads": {category: head.kind for category, head in contract.heads.items()},
         "unmatched": list(match.unmatched),
         "ambiguous": {image: list(uris) for image, uris in match.ambiguous},
         "notes": list(notes),
     }
 
 
-def _list_unmatched(match: Match, labels: Path, *, quiet: bool) -> None:
+def _list_unmatched(match: Match, labels: Path | None, *, quiet: bool) -> None:
     """Tell every row that found no image, or several; a long list is cut, with its length."""
     if match.unmatched:
         named = [f"  {printable(image)}" for image in match.unmatched[:MOST_LISTED]]
@@ -160,63 +229,3 @@ def _list_unmatched(match: Match, labels: Path, *, quiet: bool) -> None:
     if len(match.ambiguous) > MOST_LISTED:
         more = len(match.ambiguous) - MOST_LISTED
         say(f"and {more:,} more such images (--json lists all)", quiet=quiet)
-
-
-def _print_cuts(contract: Contract) -> None:
-    rows = [
-        (
-            category,
-            *(() if _is_binary(contract) else (level,)),
-            cut.status,
-            "" if cut.threshold is None else f"{cut.threshold:.4f}",
-            f"{cut.positives:,} of {cut.n:,}",
-            show(cut.recall),
-            show(cut.precision),
-            "" if cut.flags is None else f"{cut.flags:,}",
-        )
-        for category, level, cut in _cuts(contract)
-    ]
-    level = () if _is_binary(contract) else ("Level",)
-    columns = ("Status", ">Threshold", ">Positives", ">Recall", ">Precision", ">Flags")
-    title = f"Target {contract.target} at {contract.confidence:.0%} confidence; flags in the corpus"
-    print_table(("Category", *level, *columns), rows, title=title)
-    for category, level_name, cut in _cuts(contract):
-        name = category if _is_binary(contract) else f"{category}, {level_name}"
-        click.echo(f"{name}: {cut.guarantee or cut.next_step}")
-
-
-def _print_holdout(held: Evaluation) -> None:
-    rows = [
-        (
-            category,
-            level,
-            f"{one.positives:,} of {one.n:,}",
-            f"{one.flags:,}",
-            *(show(rate) for rate in (one.recall, one.precision, one.f1)),
-        )
-        for category, levels in held.categories.items()
-        for level, one in levels.items()
-    ]
-    columns = ("Category", "Level", ">Positives", ">Flags", ">Recall", ">Precision", ">F1")
-    macro = "none" if held.macro_f1 is None else f"{held.macro_f1:.3f}"
-    print_table(columns, rows, title=f"On {held.images:,} labelled images kept out of the fit")
-    click.echo(f"Macro F1 over {held.macro_over} cuts: {macro}")
-
-
-def _cuts(contract: Contract) -> list[tuple[str, str, Cut]]:
-    return [
-        (category, level, cut)
-        for category, cuts in contract.categories.items()
-        for level, cut in cuts.items()
-    ]
-
-
-def _is_binary(contract: Contract) -> bool:
-    return len(contract.levels) == 2
-
-
-def show(estimate: Estimate | None) -> str:
-    """Write a rate with its interval."""
-    if estimate is None:
-        return ""
-    return f"{estimate.value:.2f} ({estimate.low:.2f}–{estimate.high:.2f})"

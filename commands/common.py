@@ -19,6 +19,8 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 DEFAULT_CORPUS = "corpus"
 CALIBRATION = "calibration.json"
+# As in clipcal.calibrate.score_rules, which takes long to import; a test compares them.
+RULES = ("margin", "mean", "max", "softmax-contrast", "sigmoid", "softmax-all")
 WIDER_THAN_ANY_TABLE = 10_000
 
 
@@ -63,6 +65,17 @@ def moved_model_option(function: Decorated) -> Decorated:
     """Add ``--model BUNDLE``, for a corpus whose model lies elsewhere now."""
     return click.option(
         "--model", metavar="BUNDLE", help="Where the corpus's model lies now, if it moved."
+    )(function)
+
+
+def rule_option(function: Decorated) -> Decorated:
+    """Add ``--rule NAME``: how similarities become a score."""
+    return click.option(
+        "--rule",
+        type=click.Choice(RULES),
+        default=RULES[0],
+        show_default=True,
+        help="How similarities become a score; all but margin are for comparison with other work.",
     )(function)
 
 

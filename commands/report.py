@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import click
 
 from clipcal.commands.common import (
     CALIBRATION,
+    command_line,
     corpus_option,
     device_option,
     json_option,
@@ -62,9 +64,9 @@ def report_command(
       clipcal report --calibration calibration.json --note "Labels of the May audit."
     """
     from clipcal.calibrate.contract import Contract
-    from clipcal.calibrate.report.content import build_report
-    from clipcal.calibrate.report.page import gather_thumbnails, render, write_page
-    from clipcal.calibrate.workflow import TextSource, scores_under_contract
+    from clipcal.calibrate.report.build import build_report
+    from clipcal.calibrate.report.page import Origin, gather_thumbnails, render, write_page
+    from clipcal.calibrate.scoring import TextSource, scores_under_contract
     from clipcal.index.store import Corpus
 
     keep_inputs(output, calibration, prompt_vectors)
@@ -73,7 +75,22 @@ def report_command(
     source = TextSource(prompt_vectors, model, device)
     scored = scores_under_contract(corpus, contract, prompts=prompts, source=source)
     report = build_report(scored, corpus.labels(), contract, unreadable=corpus.count("failed"))
-    write_page(output, render(report, gather_thumbnails(report), note=note))
+    options = {
+        "--calibration": calibration,
+        "--prompts": prompts,
+        "--prompt-vectors": prompt_vectors,
+        "--model": model,
+        "--note": note,
+        "--output": output,
+    }
+    typed = [word for option, value in options.items() if value for word in (option, value)]
+    origin = Origin(
+        note=note,
+        calibration=calibration.name,
+        sha256=hashlib.sha256(calibration.read_bytes()).hexdigest(),
+        command=command_line("report", *typed, corpus=corpus_path),
+    )
+    write_page(output, render(report, gather_thumbnails(report), origin=origin))
     if as_json:
         counts = {"categories": len(report.categories), "images": report.images}
         print_json({"report": str(output), **counts})

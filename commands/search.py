@@ -75,7 +75,7 @@ def search_command(
     """
     from clipcal.calibrate.contract import Contract
     from clipcal.calibrate.flagged import near_flagged
-    from clipcal.calibrate.workflow import TextSource, scores_under_contract
+    from clipcal.calibrate.scoring import TextSource, scores_under_contract
     from clipcal.index.neighbours import refresh_index
     from clipcal.index.store import Corpus
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
@@ -39,6 +40,10 @@ class TinyEncoder:
         vectors = coarse.reshape(len(pixels), -1) @ self._weights
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         return (vectors / norms).astype(np.float32)
+
+
+hypothesis.settings.register_profile("house", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("house")
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ def contract() -> Contract:
         holdout=Evaluation(
             fraction=0.1,
             images=9,
+            clusters=9,
             macro_f1=None,
             macro_over=0,
             categories={"wéapons": {"positive": held}},
@@ -99,7 +100,7 @@ def test_a_missing_file_says_how_to_make_one(tmp_path):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("format_version", 2), ("confidence", 1.5), ("surprise", 1), ("levels", ["one"])],
+    [("format_version", 1), ("confidence", 1.5), ("surprise", 1), ("levels", ["one"])],
 )
 def test_a_changed_file_is_refused_by_the_name_of_the_field(contract, tmp_path, field, value):
     path = tmp_path / "calibration.json"
@@ -109,9 +110,20 @@ def test_a_changed_file_is_refused_by_the_name_of_the_field(contract, tmp_path, 
         Contract.load(path)
 
 
+def test_a_threshold_changed_by_hand_is_noticed(contract, tmp_path):
+    path = tmp_path / "calibration.json"
+    contract.save(path)
+    text = path.read_text("utf-8")
+    path.write_text(text.replace("0.031241", "0.021241"), "utf-8")
+    with pytest.raises(CalibrationError, match=r"changed after it was fitted.*clipcal calibrate"):
+        Contract.load(path)
+    path.write_text(json.dumps(json.loads(text)), "utf-8")
+    assert Contract.load(path) == contract  # another layout of the same content
+
+
 def test_half_a_file_is_refused(contract, tmp_path):
     path = tmp_path / "calibration.json"
-    path.write_text(contract.model_dump_json()[:-100])
+    path.write_text(contract.sealed()[:-100])
     with pytest.raises(CalibrationError, match="Fit it again: clipcal calibrate"):
         Contract.load(path)
 

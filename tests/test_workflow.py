@@ -13,17 +13,16 @@ from conftest import DIM, IDENTITY
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.corpus_scores import score_corpus, similarities
 from clipcal.calibrate.flagged import near_flagged
+from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.rescore import count_decisions, decisions, write_csv
 from clipcal.calibrate.score_file import write_scores
-from clipcal.calibrate.workflow import (
-    Calibrated,
-    CalibrationPlan,
+from clipcal.calibrate.scoring import (
     TextSource,
-    calibrate_corpus,
     choose_prompt_set,
     prompt_vectors,
     scores_under_contract,
 )
+from clipcal.calibrate.workflow import Calibrated, calibrate_corpus
 from clipcal.errors import BundleError, CalibrationError, FingerprintMismatch, PromptError
 from clipcal.index.neighbours import refresh_index
 from clipcal.index.shards import Shards

@@ -14,7 +14,7 @@ cut always keeps true hypotheses, and its share can be lost on them at any time.
 free to be handed on. If it were (shares :math:`\delta/m, \delta/(m-1), \ldots, \delta` for
 :math:`m` independent cuts) some guarantee would fail with a probability of about
 :math:`\delta\,(1 + 1/2 + \cdots + 1/m)`. So the shares must add up to :math:`\delta`: see
-`testable`.
+`divide_risk`.
 
 References
 ----------
@@ -71,7 +71,7 @@ def holm(p_values: ArrayLike, risk: float) -> NDArray[np.bool_]:
     return rejected
 
 
-def testable(
+def divide_risk(
     smallest_p_values: ArrayLike,
     risk: float,
     *,

@@ -1,0 +1,202 @@
+"""All the cuts of a calibration: fitted, measured, put into words, and evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clipcal.calibrate.contract import Cut, Evaluation
+from clipcal.calibrate.estimates import measure
+from clipcal.calibrate.evaluation import CrossFit, Levels, cross_fit, judge_holdout, split
+from clipcal.calibrate.fit import Place, fit_cuts, level_phrase
+from clipcal.calibrate.sample import Sample
+from clipcal.calibrate.scores import Scores
+from clipcal.calibrate.sentences import Subject, describe
+from clipcal.calibrate.statistics.bounds import check_rate
+from clipcal.calibrate.targets import Goal
+from clipcal.calibrate.thresholds import Declared, Fitted, Vector, declare
+from clipcal.errors import CalibrationError
+
+Cuts = dict[str, dict[str, Cut]]  # by category, then by level above the lowest, low to high
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluating:
+    """How thresholds are tried on labels that they were not fitted to.
+
+    Attributes
+    ----------
+    holdout : float
+        Share of the labelled images kept out of the fit, in [0, 1).
+    folds, repeats : int
+        Of cross-fitting; fewer than 2 folds do without.
+    seed : int
+        Of the divisions and of the bootstrap.
+    draws : int
+        Of the bootstrap that gives thresholds their intervals; 0 does without.
+    """
+
+    holdout: float = 0.0
+    folds: int = 0
+    repeats: int = 5
+    seed: int = 0
+    draws: int = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """What was fitted, and how it did.
+
+    Attributes
+    ----------
+    cuts : dict
+        By category and by level above the lowest.
+    holdout : Evaluation or None
+        On the labelled images kept out.
+    crossfit : CrossFit or None
+        On those fitted to, each left out in turn.
+    """
+
+    cuts: Cuts
+    holdout: Evaluation | None
+    crossfit: CrossFit | None
+
+    @property
+    def decided(self) -> Levels | None:
+        """Decisions on the labelled images, Int8[(n, c)], by thresholds not fitted to them."""
+        return None if self.crossfit is None else self.crossfit.decided
+
+
+def calibrate(
+    sample: Sample,
+    goal: Goal,
+    corpus_scores: Scores,
+    categories: Sequence[str],
+    levels: Sequence[str],
+    *,
+    source: str = "FILE.csv",
+    evaluating: Evaluating = Evaluating(),
+) -> Calibration:
+    """Fit a cut per category and level, and tell what is known of each.
+
+    Parameters
+    ----------
+    sample : Sample
+        Labelled images.
+    goal : Goal
+        What each cut is to attain.
+    corpus_scores : Float32[(N, c)]
+        Scores of the whole corpus.
+    categories : sequence of str
+        Names of the columns.
+    levels : sequence of str
+        From low to high.
+    source : str
+        The label file's name, for the next commands.
+    evaluating : Evaluating
+        On what else the cuts are tried.
+
+    Returns
+    -------
+    Calibration
+        Cuts and evaluations.
+
+    Raises
+    ------
+    CalibrationError
+        If a score is not finite, the hold-out leaves one side empty, or a guarantee is asked
+        for of labels that were all picked by their scores.
+    """
+    _check_confidence(goal)
+    kept, out = split(sample, evaluating.holdout, evaluating.seed)
+    _refuse_picked(kept, goal, source)
+    labelled = int(kept.uniform.any(axis=1).sum())
+    declared = declare(corpus_scores, goal, labelled)
+    fits = fit_cuts(kept, goal, declared, levels)
+    holdout = out and judge_holdout(out, fits, goal, categories, levels, evaluating.holdout)
+    crossfit = None
+    if evaluating.folds > 1:
+        crossfit = cross_fit(
+            kept,
+            goal,
+            declared,
+            categories,
+            levels,
+            folds=evaluating.folds,
+            repeats=evaluating.repeats,
+            seed=evaluating.seed,
+        )
+    corpus = _Corpus(corpus_scores, declared, tuple(categories), tuple(levels), source)
+    cuts = {
+        category: {
+            level: _tell(fits[column, rank], kept, corpus, (column, rank), goal, evaluating)
+            for rank, level in enumerate(levels[1:], start=1)
+        }
+        for column, category in enumerate(categories)
+    }
+    return Calibration(cuts, holdout or None, crossfit)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Corpus:
+    """The scores of the whole corpus, and the names of what they are about."""
+
+    scores: Scores
+    declared: Declared
+    categories: tuple[str, ...]
+    levels: tuple[str, ...]
+    source: str
+
+    def subject(self, place: Place) -> Subject:
+        """Name a cut."""
+        column, rank = place
+        phrase = level_phrase(self.levels, rank)
+        return Subject(self.categories[column], phrase, self.source, len(self.scores))
+
+    def candidates(self, column: int) -> Vector:
+        """Return the thresholds at which a precision may be certified, if one is asked for."""
+        return self.declared.candidates[column] if self.declared.candidates else np.empty(0)
+
+
+def _tell(
+    fitted: Fitted,
+    sample: Sample,
+    corpus: _Corpus,
+    place: Place,
+    goal: Goal,
+    evaluating: Evaluating,
+) -> Cut:
+    """Measure one cut, and put it into words."""
+    column = place[0]
+    measured = measure(
+        fitted,
+        sample.of(*place),
+        corpus.scores[:, column],
+        corpus.candidates(column),
+        goal,
+        draws=evaluating.draws,
+        seed=evaluating.seed,
+    )
+    return describe(measured, goal, corpus.subject(place))
+
+
+def _check_confidence(goal: Goal) -> None:
+    """Refuse a confidence below one half: binomial tests are conservative in a finite corpus."""
+    if check_rate(goal.confidence, "confidence") < 0.5:
+        raise CalibrationError(
+            f"The confidence is {goal.confidence:g}, and less than one half promises nothing. "
+            f"Ask for more: clipcal calibrate --confidence 0.95"
+        )
+
+
+def _refuse_picked(sample: Sample, goal: Goal, source: str) -> None:
+    """Refuse a guarantee from labels near the threshold alone: they are not like the others."""
+    if goal.target.guaranteed and len(sample) and not sample.uniform.any():
+        raise CalibrationError(
+            f"All {len(sample):,} labelled images in {source} were picked for their scores, and "
+            f"say nothing of how many positives lie elsewhere: no {goal.target} can be "
+            f"guaranteed. Label images drawn at random: clipcal suggest --audit 1 -n 100; or do "
+            f"without a guarantee: clipcal calibrate --labels {source} --target f1"
+        )

@@ -1,0 +1,215 @@
+"""What labels say of a cut beyond its threshold: rates, flags, and what to expect of the corpus."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipcal.calibrate.contract import Bands, Cut, Expected
+from clipcal.calibrate.sample import CutSample
+from clipcal.calibrate.scores import decide
+from clipcal.calibrate.statistics.bounds import Estimate, Range
+from clipcal.calibrate.statistics.objectives import certified_precision
+from clipcal.calibrate.statistics.planning import (
+    Further,
+    further_for_precision,
+    further_for_recall,
+)
+from clipcal.calibrate.statistics.resampling import bootstrap_threshold
+from clipcal.calibrate.statistics.weighting import weighted_rate
+from clipcal.calibrate.targets import Goal, Target
+from clipcal.calibrate.thresholds import (
+    Fitted,
+    Vector,
+    best_in_sample,
+    evidence_of_precision,
+    with_precision,
+    with_recall,
+)
+
+Flags = NDArray[np.bool_]
+
+_MOST_LOOKED_AT = 500
+_LIKELY_TESTS = 6  # thresholds that will share the risk once there are more labels, as a guess
+
+
+def measure(
+    fitted: Fitted,
+    cut: CutSample,
+    corpus_scores: Vector,
+    candidates: Vector,
+    goal: Goal,
+    *,
+    draws: int = 200,
+    seed: int = 0,
+) -> Cut:
+    """Tell what labels and corpus say of a fitted threshold.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The threshold.
+    cut : CutSample
+        The labels that it was fitted to.
+    corpus_scores : Float[(N,)]
+        Scores of the whole corpus.
+    candidates : Float[(g,)]
+        Thresholds at which a precision may be certified; empty where none was asked for.
+    goal : Goal
+        What it was fitted to.
+    draws, seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    Cut
+        Without sentences.
+    """
+    further = _further(fitted, cut, candidates, goal)
+    flags = None if fitted.threshold is None else _flags(corpus_scores, fitted.threshold)
+    return Cut(
+        status=fitted.status,
+        threshold=fitted.threshold,
+        interval=_interval(fitted, cut, candidates, goal, draws, seed),
+        objective=str(goal.target),
+        lowered=fitted.lowered,
+        n=len(cut),
+        positives=cut.positives,
+        evidence=fitted.evidence,
+        confidence=fitted.confidence,
+        **_rates(cut, fitted.threshold, goal.confidence),
+        flags=flags,
+        expected=_expected(cut, fitted.threshold, flags, len(corpus_scores), goal.confidence),
+        further_positives=further and further.backing,
+        further_labels=further and further.labels,
+        bands=_bands(fitted, cut, corpus_scores, goal),
+        next_step="",
+    )
+
+
+def rate(cut: CutSample, of: Flags, among: Flags, confidence: float) -> Estimate | None:
+    """Estimate the rate of `of` among some of the images, weighted; None where there are none."""
+    return weighted_rate(of[among], cut.weights[among], confidence)
+
+
+def _rates(
+    cut: CutSample, threshold: float | None, confidence: float
+) -> dict[str, Estimate | None]:
+    if threshold is None:
+        return {"recall": None, "precision": None}
+    flags = decide(cut.scores, threshold)
+    both = 0 < cut.positives < len(cut)
+    return {
+        "recall": rate(cut, flags, cut.positive, confidence),
+        "precision": rate(cut, cut.positive, flags, confidence) if both else None,
+    }
+
+
+def _flags(corpus_scores: Vector, threshold: float) -> int:
+    return int(np.count_nonzero(decide(corpus_scores, threshold)))
+
+
+def times(count: int, share: Estimate | None) -> Range | None:
+    """Turn a rate among so many images of the corpus into a number of images."""
+    if share is None:
+        return None
+    return Range(*(round(count * end, 1) for end in (share.value, share.low, share.high)))
+
+
+def others(count: int, some: Range | None) -> Range | None:
+    """Count the others of so many images."""
+    if some is None:
+        return None
+    return Range(*(round(count - end, 1) for end in (some.value, some.high, some.low)))
+
+
+def _expected(
+    cut: CutSample, threshold: float | None, flags: int | None, images: int, confidence: float
+) -> Expected | None:
+    if threshold is None or flags is None or not len(cut):
+        return None
+    flagged = decide(cut.scores, threshold)
+    right = times(flags, rate(cut, cut.positive, flagged, confidence))
+    missed = times(images - flags, rate(cut, cut.positive, ~flagged, confidence))
+    return Expected(true_flags=right, false_flags=others(flags, right), misses=missed)
+
+
+def _bands(fitted: Fitted, cut: CutSample, corpus_scores: Vector, goal: Goal) -> Bands | None:
+    upper = fitted.upper
+    if upper is None or goal.block is None:
+        return None
+    images = len(corpus_scores)
+    flags = 0 if fitted.threshold is None else _flags(corpus_scores, fitted.threshold)
+    blocked = 0 if upper.threshold is None else _flags(corpus_scores, upper.threshold)
+    precision = misses = None
+    if upper.threshold is not None:
+        above = decide(cut.scores, upper.threshold)
+        precision = rate(cut, cut.positive, above, goal.confidence)
+    if fitted.threshold is not None:
+        below = ~decide(cut.scores, fitted.threshold)
+        misses = times(images - flags, rate(cut, cut.positive, below, goal.confidence))
+    return Bands(
+        status=upper.status,
+        objective=str(goal.block),
+        upper=upper.threshold,
+        evidence=upper.evidence,
+        confidence=upper.confidence,
+        precision=precision,
+        allow=images - flags if fitted.threshold is not None else 0,
+        review=flags - blocked if fitted.threshold is not None else images - blocked,
+        block=blocked,
+        misses=misses,
+        wrongly_blocked=others(blocked, times(blocked, precision)),
+        next_step="",
+    )
+
+
+def _further(fitted: Fitted, cut: CutSample, candidates: Vector, goal: Goal) -> Further | None:
+    if not goal.target.guaranteed or fitted.status == "certified":
+        return None
+    labels = int(np.count_nonzero(cut.uniform))
+    if goal.target.kind == "recall":
+        positives = int(np.count_nonzero(cut.positive & cut.uniform))
+        confidence = fitted.confidence or goal.confidence
+        return further_for_recall(goal.target.rate, confidence, positives, labels)
+    # A plan may look at thresholds that the test must not: those with few labels yet.
+    ranked = np.unique(cut.scores[cut.uniform])
+    some = ranked[:: max(len(ranked) // _MOST_LOOKED_AT, 1)]
+    seen = evidence_of_precision(cut, some, goal.target)
+    risk = goal.risk / max(len(candidates), _LIKELY_TESTS)
+    return further_for_precision(goal.target.rate, risk, seen.flagged, seen.hits, labels)
+
+
+def _interval(
+    fitted: Fitted, cut: CutSample, candidates: Vector, goal: Goal, draws: int, seed: int
+) -> Range | None:
+    """Fit the threshold again and again to labels drawn from these, whole clusters at a time."""
+    if fitted.threshold is None or not draws or goal.target.kind in ("budget", "levels"):
+        return None
+
+    def fit(positions: NDArray[np.floating], _: Flags) -> float | None:
+        return _alone(cut[positions.astype(np.int64)], candidates, goal, fitted).threshold
+
+    return bootstrap_threshold(
+        fit,
+        np.arange(len(cut), dtype=np.float64),
+        cut.positive,
+        cut.clusters,
+        np.random.default_rng(seed),
+        draws=draws,
+        confidence=goal.confidence,
+        threshold=fitted.threshold,
+    )
+
+
+def _alone(cut: CutSample, candidates: Vector, goal: Goal, fitted: Fitted) -> Fitted:
+    """Fit one cut as it was fitted, but for what other cuts do to it."""
+    target: Target = goal.target
+    confidence = fitted.confidence or goal.confidence
+    if target.kind == "recall":
+        return with_recall(cut, target, confidence)
+    if target.kind == "precision":
+        evidence = evidence_of_precision(cut, candidates, target)
+        certified = certified_precision([evidence], goal.risk)[0]
+        return with_precision(cut, certified, target, confidence)
+    return best_in_sample(cut, target)

@@ -1,0 +1,278 @@
+"""How a calibration does on labelled images that it was not fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipcal.calibrate.contract import Evaluation, HeldOut
+from clipcal.calibrate.estimates import rate
+from clipcal.calibrate.fit import Fits, fit_cuts
+from clipcal.calibrate.sample import CutSample, Sample
+from clipcal.calibrate.scores import decide
+from clipcal.calibrate.statistics.bounds import Estimate
+from clipcal.calibrate.statistics.resampling import cluster_folds, cluster_split
+from clipcal.calibrate.targets import Goal
+from clipcal.calibrate.thresholds import Declared
+from clipcal.errors import CalibrationError
+
+Flags = NDArray[np.bool_]
+Levels = NDArray[np.int8]  # (n, c), -1 where undecided
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CrossFit:
+    """An evaluation in which every labelled image was left out in turn.
+
+    Attributes
+    ----------
+    evaluation : Evaluation
+        Averaged over the repeats.
+    decided : Int8[(n, c)]
+        What was decided of each image when it was left out for the first time; -1 where there
+        was no threshold.
+    """
+
+    evaluation: Evaluation
+    decided: Levels
+
+
+def split(sample: Sample, holdout: float, seed: int) -> tuple[Sample, Sample | None]:
+    """Keep out a share of the labelled images; near copies stay on one side.
+
+    Parameters
+    ----------
+    sample : Sample
+        Labelled images.
+    holdout : float
+        The share, in [0, 1).
+    seed : int
+        Of the split.
+
+    Returns
+    -------
+    kept : Sample
+        To fit to.
+    out : Sample or None
+        To evaluate on; None where the share is 0.
+
+    Raises
+    ------
+    CalibrationError
+        If the share is none, or one side would be empty.
+    """
+    if holdout == 0:
+        return sample, None
+    if not 0 < holdout < 1:
+        raise CalibrationError(
+            f"The hold-out is {holdout:g}; it must be a share from 0 to below 1, as in: "
+            f"clipcal calibrate --labels FILE.csv --holdout 0.5"
+        )
+    out = cluster_split(sample.clusters, holdout, np.random.default_rng(seed))
+    return sample[~out], sample[out]
+
+
+def judge_holdout(
+    out: Sample,
+    fits: Fits,
+    goal: Goal,
+    categories: Sequence[str],
+    levels: Sequence[str],
+    holdout: float,
+) -> Evaluation:
+    """Compare the decisions of fitted cuts with labels that they were not fitted to."""
+    judged = {
+        place: _judge(out.of(*place), _flags(out.of(*place).scores, fit.threshold), goal)
+        for place, fit in fits.items()
+    }
+    return _evaluation(
+        [judged], out, categories, levels, fraction=holdout, folds=None, repeats=None
+    )
+
+
+def cross_fit(
+    sample: Sample,
+    goal: Goal,
+    declared: Declared,
+    categories: Sequence[str],
+    levels: Sequence[str],
+    *,
+    folds: int = 5,
+    repeats: int = 5,
+    seed: int = 0,
+) -> CrossFit | None:
+    """Fit without a part of the labelled images, decide that part, and so on round.
+
+    What is judged is the procedure: every fold has thresholds of its own, fitted to somewhat
+    fewer labels than the contract's.
+
+    Parameters
+    ----------
+    sample : Sample
+        Labelled images.
+    goal : Goal
+        What is fitted.
+    declared : Declared
+        What the scores of the whole corpus decided.
+    categories, levels : sequence of str
+        Names.
+    folds : int
+        Into how many parts the images are divided; near copies stay together.
+    repeats : int
+        How often anew.
+    seed : int
+        Of the divisions.
+
+    Returns
+    -------
+    CrossFit or None
+        None where there are fewer than two groups of images to divide.
+    """
+    folds = min(folds, len(np.unique(sample.clusters)))
+    if folds < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    flagged = [_left_out(sample, goal, declared, levels, folds, rng) for _ in range(repeats)]
+    judged = [
+        {
+            place: _judge(sample.of(*place), flags[sample.values[:, place[0]] >= 0], goal)
+            for place, flags in once.items()
+        }
+        for once in flagged
+    ]
+    evaluation = _evaluation(
+        judged, sample, categories, levels, fraction=None, folds=folds, repeats=repeats
+    )
+    return CrossFit(evaluation, _levels(flagged[0], sample))
+
+
+Marks = NDArray[np.float32]  # (n,): 1 flagged, 0 not, NaN where there was no threshold
+
+
+def _left_out(
+    sample: Sample,
+    goal: Goal,
+    declared: Declared,
+    levels: Sequence[str],
+    folds: int,
+    rng: np.random.Generator,
+) -> dict[tuple[int, int], Marks]:
+    """Flag every image by the cuts fitted without its fold."""
+    positive = np.asarray((sample.values > 0).any(axis=1), np.bool_)
+    fold = cluster_folds(sample.clusters, folds, rng, positive)
+    marks: dict[tuple[int, int], Marks] = {}
+    for number in range(folds):
+        out = fold == number
+        for place, fit in fit_cuts(sample[~out], goal, declared, levels).items():
+            mark = marks.setdefault(place, np.full(len(sample), np.nan, np.float32))
+            mark[out] = _flags(sample.scores[out, place[0]], fit.threshold)
+    return marks
+
+
+def _flags(scores: NDArray[np.float32], threshold: float | None) -> Marks:
+    if threshold is None:
+        return np.full(len(scores), np.nan, np.float32)
+    return decide(scores, threshold).astype(np.float32)
+
+
+def _judge(cut: CutSample, marks: Marks, goal: Goal) -> HeldOut:
+    """Rate the flags of images where there was a threshold."""
+    known, positives = ~np.isnan(marks), cut.positives
+    cut, flags = cut[known], marks[known] > 0
+    either = flags | cut.positive
+    return HeldOut(
+        n=len(known),
+        positives=positives,
+        flags=int(np.count_nonzero(flags)),
+        recall=rate(cut, flags, cut.positive, goal.confidence),
+        precision=rate(cut, cut.positive, flags, goal.confidence),
+        f1=f1_of(rate(cut, flags & cut.positive, either, goal.confidence)),
+    )
+
+
+def f1_of(overlap: Estimate | None) -> Estimate | None:
+    r"""Return F1 with an interval.
+
+    :math:`F_1 = 2J/(1+J)` grows with :math:`J = tp / (tp + fp + fn)`, the rate of hits among
+    images that are flagged or positive. That is a binomial rate, so that the ends of its
+    interval, put through the same function, are those of F1.
+
+    Parameters
+    ----------
+    overlap : Estimate or None
+        The rate of hits among images that are flagged or positive.
+
+    Returns
+    -------
+    Estimate or None
+        With the same `n`; None where nothing is flagged or positive.
+    """
+    if overlap is None:
+        return None
+    value, low, high = (2 * x / (1 + x) for x in (overlap.value, overlap.low, overlap.high))
+    return Estimate(value, low, high, overlap.n)
+
+
+def _levels(flagged: dict[tuple[int, int], Marks], sample: Sample) -> Levels:
+    """Put the flags of each category's levels together: the highest level that is reached."""
+    decided = np.zeros(sample.values.shape, np.int8)
+    for (column, rank), marks in sorted(flagged.items()):
+        if rank == 1:
+            decided[np.isnan(marks), column] = -1
+        decided[marks > 0, column] = rank
+    return decided
+
+
+def _evaluation(
+    judged: Sequence[dict[tuple[int, int], HeldOut]],
+    sample: Sample,
+    categories: Sequence[str],
+    levels: Sequence[str],
+    *,
+    fraction: float | None,
+    folds: int | None,
+    repeats: int | None,
+) -> Evaluation:
+    held = {
+        category: {
+            level: _average([once[column, rank] for once in judged])
+            for rank, level in enumerate(levels[1:], start=1)
+        }
+        for column, category in enumerate(categories)
+    }
+    f1 = [one.f1.value for cuts in held.values() for one in cuts.values() if one.f1]
+    return Evaluation(
+        fraction=fraction,
+        folds=folds,
+        repeats=repeats,
+        images=len(sample),
+        clusters=len(np.unique(sample.clusters)),
+        macro_f1=float(np.mean(f1)) if f1 else None,
+        macro_over=len(f1),
+        categories=held,
+    )
+
+
+def _average(judged: Sequence[HeldOut]) -> HeldOut:
+    """Average over repeats; an interval stays as wide as that of one, whose images are the same."""
+    if len(judged) == 1:
+        return judged[0]
+    return HeldOut(
+        n=judged[0].n,
+        positives=round(np.mean([one.positives for one in judged])),
+        flags=round(np.mean([one.flags for one in judged])),
+        recall=_mean([one.recall for one in judged]),
+        precision=_mean([one.precision for one in judged]),
+        f1=_mean([one.f1 for one in judged]),
+    )
+
+
+def _mean(estimates: Sequence[Estimate | None]) -> Estimate | None:
+    known = [estimate for estimate in estimates if estimate is not None]
+    if not known:
+        return None
+    value, low, high, n = np.mean([(e.value, e.low, e.high, e.n) for e in known], axis=0)
+    return Estimate(float(value), float(low), float(high), round(float(n)))

@@ -1,0 +1,233 @@
+"""A calibration as tables on a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from clipcal.commands.common import print_table
+
+if TYPE_CHECKING:
+    from clipcal.calibrate.contract import Contract, Cut, Evaluation
+    from clipcal.calibrate.statistics.bounds import Estimate, Range
+
+
+def print_calibration(contract: Contract) -> None:
+    """Print all that a person wants to know of a calibration, the thresholds first."""
+    _print_cuts(contract)
+    _print_bands(contract)
+    _print_promises(contract)
+    if contract.holdout is not None:
+        title = f"On {contract.holdout.images:,} labelled images kept out of the fit"
+        _print_evaluation(contract.holdout, title)
+    if contract.crossfit is not None:
+        _print_evaluation(contract.crossfit, _crossfit_title(contract.crossfit))
+    _print_probabilities(contract)
+    _print_people(contract)
+    _print_learning(contract)
+    _print_overall(contract)
+
+
+def _print_cuts(contract: Contract) -> None:
+    rows = [
+        (
+            category,
+            *(() if _is_binary(contract) else (level,)),
+            cut.status,
+            "" if cut.threshold is None else f"{cut.threshold:.4f}",
+            _ends(cut.interval),
+            f"{cut.positives:,} of {cut.n:,}",
+            show(cut.recall),
+            show(cut.precision),
+            "" if cut.flags is None else f"{cut.flags:,}",
+            *_expected(cut),
+        )
+        for category, level, cut in _cuts(contract)
+    ]
+    level = () if _is_binary(contract) else ("Level",)
+    labelled = ("Status", ">Threshold", ">Interval", ">Positives", ">Recall", ">Precision")
+    columns = (*labelled, ">Flags", ">Right", ">Missed")
+    together = " for all together" if contract.joint else ""
+    title = (
+        f"Target {contract.target} at {contract.confidence:.0%} confidence{together}; flags in "
+        f"the corpus, and how many are likely right"
+    )
+    print_table(("Category", *level, *columns), rows, title=title)
+
+
+def _expected(cut: Cut) -> tuple[str, str]:
+    """Write how many flags are right, and how many positives are missed, as far as is known."""
+    expected = cut.expected
+    return (
+        _count(expected.true_flags if expected else None),
+        _count(expected.misses if expected else None),
+    )
+
+
+def _count(number: Range | None) -> str:
+    if number is None:
+        return ""
+    return f"{number.value:,.0f} ({number.low:,.0f}–{number.high:,.0f})"
+
+
+def _ends(interval: Range | None) -> str:
+    return "" if interval is None else f"{interval.low:.4f}–{interval.high:.4f}"
+
+
+def _print_promises(contract: Contract) -> None:
+    for category, level_name, cut in _cuts(contract):
+        name = category if _is_binary(contract) else f"{category}, {level_name}"
+        click.echo(f"{name}: {cut.guarantee or cut.next_step}")
+        if cut.bands is not None:
+            click.echo(f"{name}, block: {cut.bands.guarantee or cut.bands.next_step}")
+
+
+def _print_bands(contract: Contract) -> None:
+    rows = [
+        (
+            category if _is_binary(contract) else f"{category}, {level}",
+            cut.status,
+            bands.status,
+            f"{bands.allow:,}",
+            f"{bands.review:,}",
+            f"{bands.block:,}",
+            _count(bands.misses),
+            _count(bands.wrongly_blocked),
+        )
+        for category, level, cut in _cuts(contract)
+        for bands in [cut.bands]
+        if bands is not None
+    ]
+    if rows:
+        columns = ("Allow below", "Block above", ">Allow", ">Review", ">Block", ">Missed", ">Wrong")
+        title = "Three bands: images of the corpus, positives allowed, negatives blocked"
+        print_table(("Category", *columns), rows, title=title)
+
+
+def _crossfit_title(evaluation: Evaluation) -> str:
+    return (
+        f"Out of fold: {evaluation.images:,} labelled images, each decided by thresholds that it "
+        f"was left out of ({evaluation.folds} folds, {evaluation.repeats} times)"
+    )
+
+
+def _print_evaluation(held: Evaluation, title: str) -> None:
+    rows = [
+        (
+            category,
+            level,
+            f"{one.positives:,} of {one.n:,}",
+            f"{one.flags:,}",
+            *(show(rate) for rate in (one.recall, one.precision, one.f1)),
+        )
+        for category, levels in held.categories.items()
+        for level, one in levels.items()
+    ]
+    columns = ("Category", "Level", ">Positives", ">Flags", ">Recall", ">Precision", ">F1")
+    macro = "none" if held.macro_f1 is None else f"{held.macro_f1:.3f}"
+    print_table(columns, rows, title=title)
+    click.echo(f"Macro F1 over {held.macro_over} cuts: {macro}")
+
+
+def _print_probabilities(contract: Contract) -> None:
+    rows = []
+    for category, level, cut in _cuts(contract):
+        fitted = cut.probability
+        if fitted is None:
+            continue
+        quality = fitted.quality
+        measured = (
+            ("", "", "", "")
+            if quality is None
+            else (
+                f"{quality.brier:.3f}",
+                f"{quality.brier_of_base_rate:.3f}",
+                f"{quality.log_loss:.3f}",
+                f"{quality.calibration_error:.3f}",
+            )
+        )
+        shifted = fitted.corpus_prevalence
+        rows.append(
+            (
+                category,
+                level,
+                fitted.map.kind,
+                *measured,
+                f"{fitted.labelled_prevalence:.1%}",
+                "" if shifted is None else f"{shifted:.1%}",
+            )
+        )
+    if rows:
+        errors = (">Brier", ">Base rate's", ">Log loss", ">Calibration error")
+        columns = ("Category", "Level", "Map", *errors, ">Labelled", ">Corpus")
+        print_table(columns, rows, title="Probabilities, judged out of fold; rate of positives")
+    if contract.temperature is not None:
+        click.echo(
+            f"Class probabilities: softmax of scores / {contract.temperature.temperature:.4g}"
+        )
+
+
+def _print_people(contract: Contract) -> None:
+    rows = [
+        (
+            category,
+            f"{one.images:,}",
+            f"{one.ratings:,}",
+            *(show(x) for x in (one.alpha, one.kappa, one.ceiling, one.machine)),
+            *(show(x) for x in (one.ceiling_kappa, one.machine_kappa)),
+        )
+        for category, one in contract.people.items()
+    ]
+    if rows:
+        between = (">Alpha", ">Kappa", ">A rater", ">Thresholds")
+        columns = ("Category", ">Images", ">Ratings", *between, ">A rater's κ", ">Thresholds' κ")
+        title = "People: how far raters agree, and one rater, or the thresholds, with the majority"
+        print_table(columns, rows, title=title)
+
+
+def _print_learning(contract: Contract) -> None:
+    rows = [
+        (
+            category,
+            one.kind,
+            show(one.plain),
+            show(one.learned),
+            f"{one.gain.value:+.3f} ({one.gain.low:+.3f} to {one.gain.high:+.3f})",
+            "used" if one.offered else "not used",
+        )
+        for category, one in contract.comparisons.items()
+    ]
+    if rows:
+        columns = ("Category", "Learned", ">Prompts' AUC", ">Learned AUC", ">Gain", "")
+        print_table(columns, rows, title="Learning from labels: area under the curve, out of fold")
+
+
+def _print_overall(contract: Contract) -> None:
+    model = contract.overall
+    if model is None:
+        return
+    click.echo(
+        f"Overall verdict, fitted to {model.images:,} images: agreement out of fold "
+        f"{show(model.agreement) or 'not known: too few images'}"
+        + (f"; the rule's: {show(model.rule_agreement)}" if model.rule_agreement else "")
+    )
+
+
+def _cuts(contract: Contract) -> list[tuple[str, str, Cut]]:
+    return [
+        (category, level, cut)
+        for category, cuts in contract.categories.items()
+        for level, cut in cuts.items()
+    ]
+
+
+def _is_binary(contract: Contract) -> bool:
+    return len(contract.levels) == 2
+
+
+def show(estimate: Estimate | None) -> str:
+    """Write a rate with its interval."""
+    if estimate is None:
+        return ""
+    return f"{estimate.value:.2f} ({estimate.low:.2f}–{estimate.high:.2f})"
