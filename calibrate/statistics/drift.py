@@ -94,8 +94,9 @@ def quantile_sketch(scores: NDArray[np.floating], points: int = 257) -> tuple[fl
             f"{points} points are no sketch of a distribution; 257 are usual. "
             f"Fit again: clipcal calibrate"
         )
-    ranks = np.ceil(np.arange(points) * (len(values) / (points - 1))).astype(np.int64) - 1
-    return tuple(np.sort(_rounded(values))[np.clip(ranks, 0, len(values) - 1)].tolist())
+    # Share i / (points - 1) of the scores, rounded up in whole numbers, counted from 0.
+    ranks = -(-np.arange(points) * len(values) // (points - 1)) - 1
+    return tuple(np.sort(_rounded(values))[np.maximum(ranks, 0)].tolist())
 
 
 def measure_drift(
@@ -110,8 +111,8 @@ def measure_drift(
     .. math:: 2 \sum_{j \ge 1} (-1)^{j-1} \exp\left(-2 j^2 \frac{N n}{N + n} D_+^2\right),
         \quad D_+ = \max(0, D - \epsilon)
 
-    less the sketch's resolution :math:`\epsilon`, 1/256 for 257 points, so that what the sketch
-    leaves out never warns. The population stability index over the deciles of the reference (over
+    where the sketch's resolution :math:`\epsilon`, 1/256 for 257 points, is taken off so that what
+    the sketch leaves out never warns. The population stability index over the deciles of the reference (over
     fewer quantiles where a bin would hold less than five of the smaller sample) is
 
     .. math:: \sum_b (a_b - e_b) \ln \frac{a_b}{e_b}
