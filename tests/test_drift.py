@@ -185,6 +185,6 @@ def test_a_sketch_that_is_none_is_refused(sketch, n):
 
 def test_a_million_scores_take_less_than_half_a_second():
     sketch, new = quantile_sketch(normal(1000)), normal(1_000_000).astype(np.float32)
-    start = time.perf_counter()
+    start = time.process_time()
     measure_drift(sketch, 1000, new)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5

@@ -242,6 +242,6 @@ def test_features_that_are_no_numbers_or_too_many_are_refused():
 
 def test_a_hundred_thousand_labels_take_less_than_two_seconds():
     features, levels = draw(100_000, weights=(1.5,))
-    start = time.perf_counter()
+    start = time.process_time()
     fit_ordinal(features, levels, 4)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

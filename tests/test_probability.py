@@ -489,7 +489,7 @@ def test_prevalences_and_probabilities_out_of_range_are_refused():
 def test_a_million_images_take_less_than_a_second():
     _, probabilities = shifted(1_000_000, 0.1)
     fitted = fit_map(*draw(1000)[:2], "isotonic")
-    start = time.perf_counter()
+    start = time.process_time()
     corpus_prevalence(probabilities, 0.5)
     apply_map(fitted, probabilities)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1

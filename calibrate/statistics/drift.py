@@ -112,8 +112,8 @@ def measure_drift(
         \quad D_+ = \max(0, D - \epsilon)
 
     where the sketch's resolution :math:`\epsilon`, 1/256 for 257 points, is taken off so that what
-    the sketch leaves out never warns. The population stability index over the deciles of the reference (over
-    fewer quantiles where a bin would hold less than five of the smaller sample) is
+    the sketch leaves out never warns. The population stability index over the deciles of the
+    reference (over fewer quantiles where a bin would hold less than five of the smaller sample) is
 
     .. math:: \sum_b (a_b - e_b) \ln \frac{a_b}{e_b}
         - (B - 1) \left(\frac{1}{N} + \frac{1}{n}\right)
