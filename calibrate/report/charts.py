@@ -1,24 +1,22 @@
-"""Geometry of the report's charts: from counts to coordinates; the template draws them."""
+"""Geometry of the report's histogram: from counts to coordinates; the template draws them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clipcal.calibrate.report.content import Band, Histogram
+from clipcal.calibrate.report.axes import TEXT, WIDTH, Mark, Scale, ticks
+from clipcal.calibrate.report.histogram import Group, Histogram, Limit
 
-WIDTH = 440.0
 _SIDE = 8.0
 _TOP = 24.0
 _TALL, _LOW = 84.0, 34.0
-_CAPTION, _AXIS = 18.0, 40.0
-_TEXT = 6.6  # about the width of a character of the axis's numbers
+_CAPTION, _AXIS, _NAME = 18.0, 40.0, 13.0
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """The bars of one band, above its own base line.
+    """The bars of one group, above its own base line.
 
     Attributes
     ----------
@@ -38,12 +36,12 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A number or name at a place on the axis; `anchor` is SVG's text-anchor."""
+class Shade:
+    """An upright band from `x` on, `width` wide."""
 
     x: float
-    text: str
-    anchor: str
+    width: float
+    style: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +52,27 @@ class HistogramChart:
     ----------
     width, height : float
         Of the drawing, in its own units.
+    shades : tuple of Shade
+        Behind the bars: what is to be reviewed, and the thresholds' intervals.
     panels : tuple of Panel
         From top to bottom.
     axis_y : float
         Where the axis lies.
-    ticks, thresholds : tuple of Mark
+    ticks, limits : tuple of Mark
         Numbers on the axis; thresholds with their names.
     """
 
     width: float
     height: float
+    shades: tuple[Shade, ...]
     panels: tuple[Panel, ...]
     axis_y: float
     ticks: tuple[Mark, ...]
-    thresholds: tuple[Mark, ...]
+    limits: tuple[Mark, ...]
 
 
 def draw_histogram(histogram: Histogram) -> HistogramChart:
-    """Lay out a histogram, one panel per band, each with a scale of its own.
+    """Lay out a histogram, one panel per group, each with a scale of its own.
 
     Parameters
     ----------
@@ -81,35 +82,44 @@ def draw_histogram(histogram: Histogram) -> HistogramChart:
     Returns
     -------
     HistogramChart
-        Coordinates in a drawing of 440 units' width.
+        Coordinates in a drawing as wide as the others.
     """
-    rows = len(histogram.thresholds)
-    top = _TOP + 13 * max(rows - 1, 0)
+    scale = Scale(histogram.low, histogram.high, _SIDE, WIDTH - _SIDE)
+    top = _TOP + _NAME * max(len(histogram.limits) - 1, 0)
     panels = []
-    for number, band in enumerate(histogram.bands):
+    for number, group in enumerate(histogram.groups):
         height = _LOW if number else _TALL
         base = top + _CAPTION + height
-        panels.append(_panel(band, top + _CAPTION - 6, base, height))
+        panels.append(_panel(group, top + _CAPTION - 6, base, height))
         top = base + 4
     return HistogramChart(
         width=WIDTH,
         height=top + _AXIS,
+        shades=_shades(histogram, scale),
         panels=tuple(panels),
         axis_y=top,
-        ticks=tuple(
-            Mark(_x(value, histogram), text, "middle")
-            for value, text in _ticks(histogram.low, histogram.high)
-        ),
-        thresholds=tuple(
-            _threshold(phrase, value, histogram) for phrase, value in histogram.thresholds
-        ),
+        ticks=tuple(Mark(scale(v), text) for v, text in ticks(histogram.low, histogram.high)),
+        limits=tuple(_limit(limit, scale) for limit in histogram.limits),
     )
 
 
-def _panel(band: Band, caption_y: float, base: float, height: float) -> Panel:
-    tallest, total = max(band.counts), sum(band.counts)
+def _shades(histogram: Histogram, scale: Scale) -> tuple[Shade, ...]:
+    zones = [(zone.low, zone.high, "review") for zone in histogram.zones]
+    intervals = [
+        (limit.low, limit.high, "interval")
+        for limit in histogram.limits
+        if limit.low is not None and limit.high is not None
+    ]
+    return tuple(
+        Shade(scale(low), round(scale(high) - scale(low), 1), style)
+        for low, high, style in (*zones, *intervals)
+    )
+
+
+def _panel(group: Group, caption_y: float, base: float, height: float) -> Panel:
+    tallest, total = max(group.counts), sum(group.counts)
     note = f"{total:,}; tallest bar {tallest:,}" if total else "none"
-    return Panel(band.name, note, caption_y, base, _bars(band.counts, base, height))
+    return Panel(group.name, note, caption_y, base, _bars(group.counts, base, height))
 
 
 def _bars(counts: Sequence[int], base: float, height: float) -> str:
@@ -124,25 +134,8 @@ def _bars(counts: Sequence[int], base: float, height: float) -> str:
     )
 
 
-def _threshold(phrase: str, value: float, histogram: Histogram) -> Mark:
-    """Place a threshold's name on the side of its line where there is room."""
-    x = _x(value, histogram)
-    text = f"{phrase or 'threshold'} {value:.4f}"
-    if x + len(text) * _TEXT + 4 < WIDTH:
-        return Mark(x, text, "start")
-    return Mark(x, text, "end")
-
-
-def _x(value: float, histogram: Histogram) -> float:
-    share = (value - histogram.low) / (histogram.high - histogram.low)
-    return round(_SIDE + share * (WIDTH - 2 * _SIDE), 1)
-
-
-def _ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """Choose three to nine round numbers between `low` and `high`."""
-    rough = (high - low) / 8
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(f * power for f in (1, 2, 5, 10) if f * power >= rough * 0.999)
-    digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    numbers = range(math.ceil(low / step), math.floor(high / step) + 1)
-    return [(n * step, f"{n * step:.{digits}f}") for n in numbers]
+def _limit(limit: Limit, scale: Scale) -> Mark:
+    """Place a threshold's name on the side of its line where there is more room."""
+    x = scale(limit.value)
+    anchor = "start" if x + len(limit.name) * TEXT < WIDTH and x <= WIDTH / 2 else "end"
+    return Mark(x, f"{limit.name} {limit.value:.4f}", anchor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -10,37 +11,38 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from clipcal import __version__
-from clipcal.calibrate.contract import Cut
+from clipcal.calibrate.report import words
 from clipcal.calibrate.report.charts import draw_histogram
 from clipcal.calibrate.report.content import Report
+from clipcal.calibrate.report.plots import draw_costs, draw_rates, draw_reliability
 from clipcal.calibrate.report.thumbnails import Thumbnail, make_thumbnail
-from clipcal.calibrate.statistics.bounds import Estimate
 from clipcal.errors import CalibrationError
 from clipcal.files import replacing
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-# Symbol and words: a status is never told by its colour alone.
-STATUSES = {
-    "certified": ("✔", "certified", "The guarantee holds, under the assumptions it names."),
-    "estimated": ("≈", "estimated", "Chosen by the sample; nothing is guaranteed."),
-    "insufficient": (
-        "▲",
-        "insufficient",
-        "Too few positives for a guarantee; the threshold attains the target in the sample only.",
-    ),
-    "no_positives": ("○", "no positives", "No image is labelled positive: there is no threshold."),
-    "no_negatives": ("○", "no negatives", "No image is labelled negative: there is no threshold."),
-}
+# With more cuts than these the deep parts of the page are folded at first.
+MOST_UNFOLDED = 12
 
-KINDS = {
-    "top": "Flagged, highest scores",
-    "above": "Flagged, just above the threshold",
-    "below": "Not flagged, just below the threshold",
-    "missed": "Missed: labelled positive, not flagged",
-    "false_flags": "False flags: labelled negative, flagged",
-    "unlabelled_top": "No label yet, highest scores",
-}
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a page comes from, so that an auditor can make it again.
+
+    Attributes
+    ----------
+    note : str
+        A remark at the top, such as who labelled.
+    calibration, sha256 : str
+        The calibration's file, and its hash.
+    command : str
+        What was typed to make the page.
+    """
+
+    note: str = ""
+    calibration: str = ""
+    sha256: str = ""
+    command: str = ""
 
 
 def gather_thumbnails(report: Report) -> dict[int, Thumbnail]:
@@ -68,7 +70,9 @@ def gather_thumbnails(report: Report) -> dict[int, Thumbnail]:
     return made
 
 
-def render(report: Report, thumbnails: Mapping[int, Thumbnail], *, note: str = "") -> str:
+def render(
+    report: Report, thumbnails: Mapping[int, Thumbnail], *, origin: Origin | None = None
+) -> str:
     """Write the page.
 
     Parameters
@@ -77,23 +81,28 @@ def render(report: Report, thumbnails: Mapping[int, Thumbnail], *, note: str = "
         What it shows.
     thumbnails : mapping of int to Thumbnail
         Small pictures by row; an image without one is shown by its name.
-    note : str
-        A remark at the top, such as where the labels come from.
+    origin : Origin, optional
+        A remark, and how the page was made.
 
     Returns
     -------
     str
         HTML; the same for the same input.
     """
-    template = _environment().get_template("report.html.jinja")
-    return template.render(
-        report=report,
-        contract=report.contract,
-        thumbnails=thumbnails,
-        note=" ".join(note.split()),
-        statuses=STATUSES,
-        kinds=KINDS,
-        version=__version__,
+    cuts = [part.cut for _, part in report.cuts()]
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            report=report,
+            contract=report.contract,
+            thumbnails=thumbnails,
+            origin=origin or Origin(),
+            cuts=cuts,
+            unfolded=len(cuts) <= MOST_UNFOLDED,
+            words=words,
+            version=__version__,
+        )
     )
 
 
@@ -122,51 +131,6 @@ def write_page(path: Path, page: str) -> None:
         ) from error
 
 
-def percent(share: float) -> str:
-    """Write a share with three digits; what only rounds to all or nothing is not called so."""
-    if 0 < share < 0.0001:
-        return "<0.01%"
-    if 0.9995 <= share < 1:
-        return ">99.9%"
-    return f"{100 * share:.3g}%"
-
-
-def interval(rate: Estimate) -> str:
-    """Write the ends of an interval, as in 88.9–99.6%."""
-    return f"{percent(rate.low).rstrip('%')}–{percent(rate.high)}"
-
-
-def claim(cut: Cut, confidence: float) -> str:
-    """Say in a few words what is guaranteed, or what a guarantee lacks.
-
-    Parameters
-    ----------
-    cut : Cut
-        The cut.
-    confidence : float
-        Of its guarantee.
-
-    Returns
-    -------
-    str
-        For a table; the contract has it as a sentence with its assumptions.
-    """
-    name, _, value = cut.objective.partition("=")
-    match cut.status:
-        case "certified":
-            rate = f" ≥ {percent(float(value))}" if value else ""
-            return f"{name}{rate} with {percent(confidence)} confidence"
-        case "estimated":
-            if cut.lowered:
-                return "none: lowered to a higher level's threshold"
-            return f"none: best {'F1' if name == 'f1' else name} in the sample"
-        case "insufficient":
-            return f"not yet: {cut.further_positives:,} more positives needed"
-        case "no_positives" | "no_negatives":
-            needed = cut.further_positives
-            return f"not yet: {needed:,} positives needed" if needed else "not yet"
-
-
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -178,13 +142,16 @@ def _environment() -> Environment:
         finalize=_visible,
     )
     environment.filters.update(
-        percent=percent,
+        percent=words.percent,
         count=lambda number: f"{number:,}",
         score=lambda value: f"{value:.4f}",
-        interval=interval,
-        claim=claim,
+        interval=words.interval,
+        span=words.span,
         file_name=_file_name,
         draw_histogram=draw_histogram,
+        draw_rates=draw_rates,
+        draw_costs=draw_costs,
+        draw_reliability=draw_reliability,
     )
     return environment
 

@@ -1,0 +1,130 @@
+"""Scores in bins: the corpus, and the labelled images by label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipcal.calibrate.contract import Cut
+from clipcal.calibrate.report.column import Column
+
+BINS = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """How many images of one group fall into each bin of a histogram."""
+
+    name: str
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A threshold on the axis.
+
+    Attributes
+    ----------
+    name : str
+        What begins there.
+    value : float
+        Where.
+    low, high : float or None
+        Its bootstrap interval, where there is one.
+    """
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """What lies between two thresholds, or above the last."""
+
+    name: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Scores of one category in bins of equal width from `low` to `high`.
+
+    Attributes
+    ----------
+    low, high : float
+        Ends of the axis; every score and threshold lies between them.
+    groups : tuple of Group
+        The corpus first, then the labelled images of each level, the highest level first.
+    limits : tuple of Limit
+        The thresholds.
+    zones : tuple of Zone
+        What people are to review.
+    """
+
+    low: float
+    high: float
+    groups: tuple[Group, ...]
+    limits: tuple[Limit, ...]
+    zones: tuple[Zone, ...] = ()
+
+
+def count_histogram(column: Column, cuts: Sequence[tuple[str, Cut]]) -> Histogram | None:
+    """Count the scores of a category.
+
+    Parameters
+    ----------
+    column : Column
+        The category.
+    cuts : sequence of (str, Cut)
+        Each with its phrase; empty for yes or no.
+
+    Returns
+    -------
+    Histogram or None
+        None where no cut has a threshold.
+    """
+    limits = tuple(limit for phrase, cut in cuts for limit in limits_of(phrase, cut))
+    if not limits:
+        return None
+    values = [float(column.scores.min()), float(column.scores.max()), *(t.value for t in limits)]
+    low, high = min(values), max(values)
+    # A little air: no threshold lies on the edge, and equal scores still have an axis.
+    air = 0.02 * (high - low) or 0.001
+    low, high = low - air, high + air
+
+    def counts(scores: NDArray[np.float32]) -> tuple[int, ...]:
+        return tuple(np.histogram(scores, bins=BINS, range=(low, high))[0].tolist())
+
+    labelled = [
+        Group(f"Labelled {level}", counts(column.sample[column.sample_codes == rank]))
+        for rank, level in reversed(list(enumerate(column.levels)))
+    ]
+    groups = (Group("All images", counts(column.scores)), *labelled)
+    zones = tuple(zone for phrase, cut in cuts for zone in _zones(phrase, cut, high))
+    return Histogram(low, high, groups, limits, zones)
+
+
+def limits_of(phrase: str, cut: Cut) -> list[Limit]:
+    """Name the thresholds of a cut: one, or with bands one or two; none where it has none."""
+    if cut.threshold is None:
+        return []
+    ends = (cut.interval.low, cut.interval.high) if cut.interval else (None, None)
+    if cut.bands is None:
+        return [Limit(phrase or "threshold", cut.threshold, *ends)]
+    limits = [Limit(f"{phrase} review from".strip(), cut.threshold, *ends)]
+    if cut.bands.upper is not None:
+        limits.append(Limit(f"{phrase} block from".strip(), cut.bands.upper))
+    return limits
+
+
+def _zones(phrase: str, cut: Cut, end: float) -> list[Zone]:
+    if cut.threshold is None or cut.bands is None:
+        return []
+    upper = end if cut.bands.upper is None else cut.bands.upper
+    return [Zone(f"{phrase} review".strip(), cut.threshold, upper)]
