@@ -157,7 +157,7 @@ class CutProbability(_Record):
     quality : ProbabilityQuality or None
         Out of fold; None where there are too few labels to tell.
     labelled_prevalence : float
-        Rate of positives among the labels.
+        Rate of positives among the labels, as the map itself has it.
     corpus_prevalence : float or None
         Rate in the corpus as estimated from its scores, to which the probabilities are
         adjusted; None where no adjustment was asked for.

@@ -163,7 +163,9 @@ def _fit(
         return None
     kind = _kind(cut, choice, seed)
     fitted = fit_map(cut.scores, cut.positive, kind, cut.weights)
-    prevalence = float(np.average(cut.positive, weights=cut.weights))
+    # Of the map itself: smoothed targets lift rare positives a little, which would read as a
+    # shift of prevalence if the plain rate were taken.
+    prevalence = float(np.average(apply_map(fitted, cut.scores), weights=cut.weights))
     shifted = None
     if prior_shift:
         shifted = corpus_prevalence(apply_map(fitted, corpus_scores), prevalence)

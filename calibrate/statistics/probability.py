@@ -27,7 +27,7 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import special
 
 from clipcal.calibrate.statistics.bounds import Estimate
 from clipcal.calibrate.statistics.inputs import (
@@ -44,6 +44,10 @@ MapKind = Literal["platt", "isotonic", "beta"]
 ISOTONIC_NEEDS: Final = 50  # labels of each side
 # No sample of labels tells of anything rarer; it keeps every loss and every odds finite.
 LEAST_PROBABILITY: Final = 1e-9
+
+_MOST_STEPS: Final = 100
+_MOST_HALVINGS: Final = 40
+_FLAT: Final = 1e-10  # greatest slope of the mean cross-entropy at its minimum
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,25 +276,52 @@ def _smoothed(positive: NDArray[np.bool_], weights: Float64) -> Float64:
 
 
 def _fit_logistic(features: Float64, targets: Float64, weights: Float64) -> tuple[float, ...]:
-    """Minimise the cross-entropy with slopes of at least 0; return slopes and intercept."""
+    """Minimise the cross-entropy with slopes of at least 0; return slopes and intercept.
+
+    The problem is convex with at most two slopes: each set of slopes that may be free is solved
+    without bounds, and the best solution that keeps them is the answer.
+    """
     share = weights / weights.sum()
-
-    def loss(coefficients: Float64) -> tuple[float, Float64]:
-        logits = features @ coefficients[:-1] + coefficients[-1]
-        value = share @ (np.logaddexp(0, logits) - targets * logits)
-        residuals = share * (special.expit(logits) - targets)
-        return float(value), np.append(features.T @ residuals, residuals.sum())
-
+    design = np.column_stack([features, np.ones(len(features))])
     slopes = features.shape[1]
-    found = optimize.minimize(
-        loss,
-        np.append(np.zeros(slopes), special.logit(share @ targets)),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(0, None)] * slopes + [(None, None)],
-        options={"maxiter": 500, "ftol": 1e-14, "gtol": 1e-9},
-    )
-    return tuple(float(x) for x in found.x)
+    found: list[tuple[float, Float64]] = []
+    for kept in range(2**slopes):
+        free = [column for column in range(slopes) if kept >> column & 1]
+        solved = np.zeros(slopes + 1)
+        solved[[*free, slopes]] = _newton(design[:, [*free, slopes]], targets, share)
+        if (solved[:slopes] >= 0).all():
+            found.append((_cross_entropy(design @ solved, targets, share), solved))
+    best = min(found, key=lambda each: each[0])[1]
+    return tuple(float(x) for x in best)
+
+
+def _cross_entropy(logits: Float64, targets: Float64, share: Float64) -> float:
+    return float(share @ (np.logaddexp(0, logits) - targets * logits))
+
+
+def _newton(design: Float64, targets: Float64, share: Float64) -> Float64:
+    """Minimise the cross-entropy without bounds, by Newton's steps halved until they help."""
+    solved = np.zeros(design.shape[1])
+    solved[-1] = special.logit(share @ targets)
+    loss = _cross_entropy(design @ solved, targets, share)
+    for _ in range(_MOST_STEPS):
+        seen = special.expit(design @ solved)
+        gradient = design.T @ (share * (seen - targets))
+        if np.abs(gradient).max() < _FLAT:
+            break
+        curvature = (design * (share * seen * (1 - seen))[:, None]).T @ design
+        # Two features may be all but one; a trace of ridge keeps the step finite.
+        ridge = 1e-12 * max(np.trace(curvature), 1e-300) * np.eye(len(solved))
+        step = np.linalg.solve(curvature + ridge, gradient)
+        for _ in range(_MOST_HALVINGS):
+            tried = _cross_entropy(design @ (solved - step), targets, share)
+            if tried <= loss:
+                break
+            step = step / 2
+        else:
+            break
+        solved, loss = solved - step, tried
+    return solved
 
 
 def _fit_isotonic(scores: Float64, positive: NDArray[np.bool_], weights: Float64) -> ProbabilityMap:
