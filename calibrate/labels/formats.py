@@ -89,6 +89,8 @@ class Reading:
         What was aggregated, guessed or found contradictory.
     votes : Votes or None
         What each rater said, where there are several.
+    classes : bool
+        Whether each image has one class, so that at most one of its labels is positive.
     """
 
     images: tuple[str, ...]
@@ -98,6 +100,7 @@ class Reading:
     ignored: tuple[str, ...]
     notes: tuple[str, ...]
     votes: Votes | None = None
+    classes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +199,46 @@ def interpret(
     if chosen is not None and not _all_answers(frame, chosen, known):
         return _read_classes(frame, chosen)
     return _read_wide(frame, _guess_wide(frame, known), levels)
+
+
+def read_class_column(sheet: Sheet, name: str) -> Reading:
+    """Read a column as the class of each image, whatever its words.
+
+    Parameters
+    ----------
+    sheet : Sheet
+        The cells.
+    name : str
+        The column, without regard to case, spaces, dashes and underscores.
+
+    Returns
+    -------
+    Reading
+        With a category per class.
+
+    Raises
+    ------
+    LabelError
+        If there is no such column, or none that names images.
+    """
+    frame = frame_of(sheet)
+    column = frame.find([name_key(name)])
+    if column is None:
+        raise LabelError(
+            f"{sheet.path} has no column '{name}' beside the images. Its other columns are: "
+            f"{', '.join(frame.ignored(()))}. Name one of these: clipcal compare --human COLUMN "
+            f"--predicted COLUMN"
+        )
+    return _read_classes(frame, column)
+
+
+def class_column(sheet: Sheet, names: Iterable[str]) -> str | None:
+    """Return the first of the named columns whose cells are classes rather than answers."""
+    frame = frame_of(sheet)
+    known = answer_words(())
+    columns = (frame.find([name]) for name in names)
+    found = (i for i in columns if i is not None and not _all_answers(frame, i, known))
+    return next((sheet.header[i] for i in found), None)
 
 
 def _need_raters(frame: Frame, *, counted: bool) -> None:
@@ -672,4 +715,5 @@ def _from_winners(
     if (classes > 1).any():
         unsure = [frame.images[i] for i in np.flatnonzero(classes > 1)]
         notes = (*notes, f"Images with several classes, which are unknown: {_some(unsure)}.")
-    return Reading(frame.images, categories, BINARY, values, frame.ignored(columns), notes)
+    ignored = frame.ignored(columns)
+    return Reading(frame.images, categories, BINARY, values, ignored, notes, classes=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcal.calibrate.labels.formats import Frame, frame_of
-from clipcal.calibrate.labels.sheet import name_key, read_sheet
+from clipcal.calibrate.labels.sheet import Sheet, name_key, read_sheet
 from clipcal.calibrate.labels.votes import Codes, agree, majority
 from clipcal.calibrate.labels.words import UNKNOWN, UNKNOWN_WORDS
 from clipcal.errors import LabelError
@@ -64,11 +64,41 @@ def read_overall(
             f"{', '.join(verdicts)}; blank is unknown. Correct the cell, then run: "
             f"clipcal calibrate --labels {frame.sheet.path.name}"
         )
-    return frame.images, one_each(frame, np.array(table, np.int64)[column.codes], len(verdicts))
+    codes = _one_each(frame, np.array(table, np.int64)[column.codes], len(verdicts))
+    return frame.images, codes.astype(np.int8)
 
 
-def one_each(frame: Frame, codes: Codes, levels: int) -> NDArray[np.int8]:
-    """Bring a code per row down to one per image; see `read_overall` for how."""
+def overall_words(sheet: Sheet) -> tuple[str | None, ...] | None:
+    """Return what the column ``Overall`` says of each image, in whatever words.
+
+    Parameters
+    ----------
+    sheet : Sheet
+        The cells.
+
+    Returns
+    -------
+    tuple of (str or None) or None
+        Per image, the words alike but for their case written alike; None where blank or
+        contradictory, or where several raters tie. None instead of all where there is no such
+        column.
+    """
+    frame = frame_of(sheet)
+    if OVERALL not in frame.keys:
+        return None
+    column = frame.sheet.columns[frame.keys.index(OVERALL)]
+    written: dict[str, str] = {}
+    for word in column.words:
+        written.setdefault(word.casefold(), word)
+    order = {word: place for place, word in enumerate(written)}
+    table = [order[w.casefold()] if w.casefold() not in UNKNOWN_WORDS else -1 for w in column.words]
+    codes = _one_each(frame, np.array(table, np.int64)[column.codes], len(order), ties=False)
+    names: list[str | None] = [*written.values(), None]  # -1 is the last
+    return tuple(names[code] for code in codes.tolist())
+
+
+def _one_each(frame: Frame, codes: Codes, levels: int, *, ties: bool = True) -> NDArray[np.int64]:
+    """Bring a code per row down to one per image; of a tie the higher, or else unknown."""
     known = codes >= 0
     image, codes = frame.image_of[known], codes[known]
     if frame.rater_of is None:
@@ -76,7 +106,8 @@ def one_each(frame: Frame, codes: Codes, levels: int) -> NDArray[np.int8]:
     else:
         raters = len(frame.raters)
         ballot, codes, _ = agree(image * raters + frame.rater_of[known], codes)
-        image, codes, _, _ = majority(ballot // raters, codes, levels)
-    values = np.full(len(frame.images), UNKNOWN, np.int8)
+        image, codes, _, tied = majority(ballot // raters, codes, levels)
+        codes = np.where(tied & (not ties), UNKNOWN, codes)
+    values = np.full(len(frame.images), UNKNOWN)
     values[image] = codes
     return values

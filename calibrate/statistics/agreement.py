@@ -8,6 +8,14 @@ disagrees anywhere, no draw can disagree either; the lower end is then what Wils
 leaves possible: with :math:`n` images, :math:`1 - (1 - w_n) / D_e`, :math:`w_n` the lower end
 for :math:`n` of :math:`n` and :math:`D_e` the disagreement expected by chance.
 
+A rate :math:`p` over images of which several things are said has Wilson's interval for the number
+of independent ones that would vary as much, :math:`p (1 - p) / v` with
+
+.. math:: v = \sum_u (a_u - p\, m_u)^2 \big/ \big(\sum_u m_u\big)^2
+
+where image :math:`u` agrees in :math:`a_u` of :math:`m_u`; at most as many as were said, and the
+number of images where all agree or none (Kish 1965). With one of each image it is Wilson's.
+
 References
 ----------
 Cohen, J. (1968). Weighted kappa. *Psychological Bulletin* 70(4), 213-220.
@@ -18,18 +26,21 @@ Davies, M., and Fleiss, J. L. (1982). Measuring agreement for multinomial data. 
 Efron, B. (1979). Bootstrap methods: another look at the jackknife. *Annals of Statistics* 7(1),
 1-26.
 
+Kish, L. (1965). *Survey Sampling*. Wiley. Section 8.2.
+
 Krippendorff, K. (2011). Computing Krippendorff's alpha-reliability. University of Pennsylvania.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import sparse, special
 
 from clipcal.calibrate.statistics.bounds import Estimate, wilson
 
@@ -353,7 +364,7 @@ def weighted_kappa(
         At most 1; None where both say the same one level of every image.
     """
     tables = _of_pairs(a, b, n_levels, weights)
-    return _defined(_kappas(tables, tables.number[None])[1])
+    return _defined(_kappas(tables, tables.number[None])[0])
 
 
 def pair_agreement(
@@ -420,7 +431,7 @@ def kappa_estimate(
     Estimate or None
         None where both say the same one level of every image.
     """
-    return _rate_and_kappa(_of_pairs(a, b, n_levels, weights), confidence, seed)[1]
+    return _kappa_estimate(_of_pairs(a, b, n_levels, weights), confidence, seed)
 
 
 def cell_agreement(
@@ -460,9 +471,9 @@ def cell_agreement(
     images, row = np.unique(image, return_inverse=True)
     tables = np.zeros((len(images), n_levels, n_levels))
     np.add.at(tables, (row, a, b), 1)
-    rate, kappa = _rate_and_kappa(_of_tables(tables, weights), confidence, seed)
-    cells = len(image)
-    return replace(rate, n=cells), None if kappa is None else replace(kappa, n=cells)
+    cells, alike = len(image), _of_tables(tables, weights)
+    kappa = _kappa_estimate(alike, confidence, seed)
+    return _rate_estimate(alike, cells, confidence), kappa and replace(kappa, n=cells)
 
 
 def human_ceiling(
@@ -502,7 +513,9 @@ def human_ceiling(
     most = levels - 1 - np.argmax(others[..., ::-1], axis=2)
     share = patterns / patterns.sum(axis=1, keepdims=True)
     tables = share[..., None] * (most[..., None] == np.arange(levels))
-    return _rate_and_kappa(_of_tables(tables, weights, number), confidence, seed)
+    alike = _of_tables(tables, weights, number)
+    rate = replace(_rate_estimate(alike, int(counts.sum()), confidence), n=len(counts))
+    return rate, _kappa_estimate(alike, confidence, seed)
 
 
 def pair_kappa(
@@ -639,27 +652,37 @@ def _disagreement(levels: int, weights: Weights) -> Floats:
     return np.asarray((distance / max(levels - 1, 1)) ** power, np.float64)
 
 
-def _kappas(tables: _Tables, weights: NDArray[np.integer]) -> tuple[Floats, Floats, Floats]:
-    """Return, per row of weights (draws, p), the rate, kappa (NaN: undefined) and chance."""
+def _kappas(tables: _Tables, weights: NDArray[np.integer]) -> tuple[Floats, Floats]:
+    """Return, per row of weights (draws, p), kappa (NaN: undefined) and chance."""
     rows, columns = weights @ tables.rows, weights @ tables.columns
     cells = rows.sum(axis=1)
     expected = ((rows @ tables.cost) * columns).sum(axis=1) / cells
-    kappa = _one_less(weights @ tables.disagreed, expected)
-    return weights @ tables.agreed / cells, kappa, expected / cells
+    return _one_less(weights @ tables.disagreed, expected), expected / cells
 
 
-def _rate_and_kappa(
-    tables: _Tables, confidence: float, seed: int
-) -> tuple[Estimate, Estimate | None]:
-    images, few = int(tables.number.sum()), np.ones(1)
-    rate, kappa, chance = _kappas(tables, tables.number[None])
+def _kappa_estimate(tables: _Tables, confidence: float, seed: int) -> Estimate | None:
+    value, chance = _kappas(tables, tables.number[None])
     size = 2 * len(tables.cost)
-    drawn = [_kappas(tables, some) for some in _redraws(tables.number, seed, size)]
-    rates = _estimate(rate, [some[0] for some in drawn], images, few, confidence)
-    assert rates is not None  # a rate over images is always defined
-    if rates.value == 0:  # as where nobody disagrees
-        rates = wilson(0, images, confidence)
-    return rates, _estimate(kappa, [some[1] for some in drawn], images, chance, confidence)
+    drawn = [_kappas(tables, some)[0] for some in _redraws(tables.number, seed, size)]
+    return _estimate(value, drawn, int(tables.number.sum()), chance, confidence)
+
+
+def _rate_estimate(tables: _Tables, said: int, confidence: float) -> Estimate:
+    """Return the rate of agreement over cells; see the module for its interval."""
+    cells = tables.rows.sum(axis=1)
+    rate = float(tables.number @ tables.agreed / (tables.number @ cells))
+    spread = tables.number @ (tables.agreed - rate * cells) ** 2 / (tables.number @ cells) ** 2
+    images = int(tables.number.sum())
+    sure = rate < _SMALL or rate > 1 - _SMALL
+    independent = images if sure else min(rate * (1 - rate) / max(float(spread), 1e-12), said)
+    z = float(special.ndtri((1 + confidence) / 2))
+    centre = rate + z * z / (2 * independent)
+    width = z * math.sqrt(
+        max(rate * (1 - rate), 0) / independent + z * z / (4 * independent * independent)
+    )
+    scale = 1 + z * z / independent
+    low, high = (centre - width) / scale, (centre + width) / scale
+    return Estimate(rate, max(0.0, min(low, rate)), min(1.0, max(high, rate)), said)
 
 
 def _coincidences(counts: Counts) -> Floats:
