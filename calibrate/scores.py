@@ -101,6 +101,26 @@ def check_rule(rule: ScoreRule, prompt_set: PromptSet) -> None:
         )
 
 
+def margin(
+    own: NDArray[np.float32], against: NDArray[np.float32], pool: str
+) -> NDArray[np.float32]:
+    """Hold one category's prompts against its contrasts; see `category_scores`.
+
+    Parameters
+    ----------
+    own, against : Float32[(k, n)], Float32[(j, n)]
+        Cosines of n images, a row per sentence; k is at least 1.
+    pool : {"max", "mean"}
+        How rows become one.
+
+    Returns
+    -------
+    Float32[(n,)]
+        Scores.
+    """
+    return _pool(own, pool) - _pool(against, pool) if len(against) else _pool(own, pool)
+
+
 def decide(scores: NDArray[np.floating], thresholds: ArrayLike) -> Flags:
     """Flag what scores at or above its threshold: the only place where the two are compared.
 
@@ -188,7 +208,7 @@ def _category(
     scale, bias = map(np.float32, rule.constants)
     match rule.name:
         case "margin":
-            return _pool(own, pool) - _pool(against, pool) if len(against) else _pool(own, pool)
+            return margin(own, against, pool)
         case "softmax-contrast":
             return _log_sum(own, scale) - _log_sum(against, scale)
         case "sigmoid":

@@ -8,16 +8,30 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipcal.commands.common import device_option, json_option, print_json, print_table, say
+from clipcal.commands.common import (
+    command_line,
+    corpus_option,
+    device_option,
+    json_option,
+    keep_inputs,
+    moved_model_option,
+    print_json,
+    print_table,
+    printable,
+    say,
+)
 
 if TYPE_CHECKING:
+    from clipcal.calibrate.prompt_check import CategoryCheck, PromptCheck, SentenceCheck
+    from clipcal.calibrate.statistics.bounds import Estimate
+    from clipcal.index.store import Corpus
     from clipcal.models.session import TextEncoder
     from clipcal.prompts.promptset import PromptSet
 
 
 @click.group("prompts")
 def prompts_command() -> None:
-    """List, show and encode prompt sets.
+    """List, show, encode and check prompt sets.
 
     A SET is the name of a packaged one or a file: TOML, YAML or JSON.
 
@@ -121,6 +135,186 @@ def encode_command(name: str, output: Path, model: str | None, device: str, as_j
         print_json(
             written | model_of | {"prompt_set": prompt_set.name, "sha256": prompt_set.sha256}
         )
+
+
+@prompts_command.command("check")
+@click.argument("name", metavar="SET")
+@click.option(
+    "--labels",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="People's labels, as CSV: wide, one class per image, long, or counts.",
+)
+@click.option(
+    "--prompt-vectors",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Text vectors made before (prompts encode), so that no text encoder is needed.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="IMPROVED.toml",
+    help="Where the trimmed set goes, if dropping sentences surely pays.",
+)
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.95,
+    show_default=True,
+    help="Of every interval, category by category.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of folds.")
+@moved_model_option
+@corpus_option
+@device_option
+@json_option
+def check_command(
+    name: str,
+    labels: Path,
+    prompt_vectors: Path | None,
+    output: Path | None,
+    confidence: float,
+    seed: int,
+    model: str | None,
+    corpus_path: Path,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Measure on labelled images which sentences of a prompt set help, and which hurt.
+
+    For every sentence: the area under the ROC curve of its similarity alone (turned around for
+    contrasts), the sentence most like it, and what its category's area changes by without it.
+    Sentences are then chosen, and the choice is judged on images that it has not seen; it is
+    recommended only where it surely pays there.
+
+    \b
+    Example:
+      clipcal prompts check moderation --labels human.csv
+      clipcal prompts check mine.toml --labels human.csv -o trimmed.toml
+    """
+    from clipcal.calibrate.prompt_check import check_prompts
+    from clipcal.calibrate.scoring import TextSource
+    from clipcal.index.store import Corpus
+
+    if output is not None:
+        keep_inputs(output, labels, prompt_vectors, Path(name))
+    corpus = Corpus.open(corpus_path)
+    source = TextSource(prompt_vectors, model, device)
+    checked = check_prompts(corpus, name, labels, source=source, confidence=confidence, seed=seed)
+    written = None if output is None else _write_trimmed(checked, output, corpus)
+    for note in _notes_on(checked):
+        say(f"Note: {note}", quiet=as_json)
+    if as_json:
+        print_json(_check_in_full(checked) | {"output": str(written) if written else None})
+        return
+    for category in checked.categories:
+        _show_check(category)
+    _say_what_follows(checked, name, labels, written, corpus_path)
+
+
+def _write_trimmed(checked: PromptCheck, output: Path, corpus: Corpus) -> Path | None:
+    """Write the trimmed set if there is one; what it was chosen on is remembered before."""
+    from clipcal.errors import PromptError
+    from clipcal.files import replacing
+
+    if checked.trimmed is None:
+        return None
+    checked.remember(corpus)
+    try:
+        with replacing(output) as part:
+            part.write_bytes(checked.trimmed.to_toml().encode())
+    except OSError as error:
+        raise PromptError(
+            f"The trimmed set cannot be written to {output} ({error.strerror}). Name a file in a "
+            f"folder that can be written to: clipcal prompts check SET -o FILE.toml"
+        ) from error
+    return output
+
+
+def _notes_on(checked: PromptCheck) -> list[str]:
+    match = checked.match
+    notes = list(checked.notes)
+    if match.unmatched:
+        notes.append(
+            f"{len(match.unmatched):,} images in {checked.labels} are not in the corpus, such as "
+            f"{printable(match.unmatched[0])} (--json lists all)."
+        )
+    if match.ambiguous:
+        notes.append(
+            f"{len(match.ambiguous):,} could be any of several images, such as "
+            f"{printable(match.ambiguous[0][0])} (--json lists all)."
+        )
+    return notes
+
+
+def _check_in_full(checked: PromptCheck) -> dict[str, Any]:
+    trimmed = checked.trimmed
+    return {
+        "prompt_set": checked.prompt_set.name,
+        "sha256": checked.prompt_set.sha256,
+        "labels": {"name": checked.labels, "sha256": checked.labels_sha256},
+        "images": checked.images,
+        "confidence": checked.confidence,
+        "seed": checked.seed,
+        "categories": {
+            each.category: asdict(each)
+            | {"sentences": [asdict(s) | {"verdict": s.verdict} for s in each.sentences]}
+            for each in checked.categories
+        },
+        "trimmed": None if trimmed is None else _in_full(trimmed),
+        "unmatched": list(checked.match.unmatched),
+        "ambiguous": {image: list(uris) for image, uris in checked.match.ambiguous},
+        "notes": list(checked.notes),
+    }
+
+
+def _show_check(checked: CategoryCheck) -> None:
+    title = f"{checked.category}: {checked.positives:,} of {checked.n:,} images are positive"
+    rows = [
+        (
+            s.side,
+            s.sentence,
+            _area(s.alone),
+            _change(s),
+            "" if s.verdict == "unsure" else s.verdict,
+            "" if s.nearest is None else f"{s.cosine:.2f} {s.nearest}",
+        )
+        for s in checked.sentences
+    ]
+    columns = ("", "Sentence", ">AUC alone", ">AUC without it", "", "Nearest")
+    print_table(columns, rows, title=title)
+    area = _area(checked.area)
+    click.echo(f"AUC as it is: {area or 'none: one class is not labelled'}. {checked.advice}\n")
+
+
+def _area(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return ""
+    return f"{estimate.value:.2f} ({estimate.low:.2f}–{estimate.high:.2f})"
+
+
+def _change(checked: SentenceCheck) -> str:
+    change = checked.change
+    if change is None:
+        return ""
+    return f"{change.value:+.3f} ({change.low:+.3f} to {change.high:+.3f})"
+
+
+def _say_what_follows(
+    checked: PromptCheck, name: str, labels: Path, written: Path | None, corpus: Path
+) -> None:
+    if written is not None:
+        words = ("calibrate", "--prompts", written, "--labels", "OTHER.csv")
+        click.echo(
+            f"Written to {written}. It was chosen on these labels: a guarantee needs labels of "
+            f"other images. Calibrate on those: {command_line(*words, corpus=corpus)}"
+        )
+    elif checked.trimmed is not None:
+        again = ("prompts", "check", name, "--labels", labels, "-o", "trimmed.toml")
+        click.echo(f"Write the trimmed set: {command_line(*again, corpus=corpus)}")
+    else:
+        click.echo(f"Keep {checked.prompt_set.name} as it is: no choice of sentences surely pays.")
 
 
 def _summary(prompt_set: PromptSet) -> dict[str, Any]:
