@@ -245,7 +245,8 @@ class HeldOut(_Record):
     n, positives, flags : int
         Images, positives among them, and flags (rounded, where several fits are averaged).
     recall, precision, f1 : Estimate or None
-        None where there is nothing to divide by.
+        None where there is nothing to divide by, and in cross-fitting where there are fewer
+        positives or negatives than folds.
     """
 
     n: int

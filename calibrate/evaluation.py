@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clipcal.calibrate.contract import Evaluation, HeldOut
 from clipcal.calibrate.estimates import rate
-from clipcal.calibrate.fit import Fits, fit_cuts
+from clipcal.calibrate.fit import Fits, Place, fit_cuts
 from clipcal.calibrate.sample import CutSample, Sample
 from clipcal.calibrate.scores import decide
 from clipcal.calibrate.statistics.bounds import Estimate
@@ -137,10 +137,7 @@ def cross_fit(
     rng = np.random.default_rng(seed)
     flagged = [_left_out(sample, goal, declared, levels, folds, rng) for _ in range(repeats)]
     judged = [
-        {
-            place: _judge(sample.of(*place), flags[sample.values[:, place[0]] >= 0], goal)
-            for place, flags in once.items()
-        }
+        {place: _judge_fold(sample, place, flags, goal, folds) for place, flags in once.items()}
         for once in flagged
     ]
     evaluation = _evaluation(
@@ -159,11 +156,11 @@ def _left_out(
     levels: Sequence[str],
     folds: int,
     rng: np.random.Generator,
-) -> dict[tuple[int, int], Marks]:
+) -> dict[Place, Marks]:
     """Flag every image by the cuts fitted without its fold."""
     positive = np.asarray((sample.values > 0).any(axis=1), np.bool_)
     fold = cluster_folds(sample.clusters, folds, rng, positive)
-    marks: dict[tuple[int, int], Marks] = {}
+    marks: dict[Place, Marks] = {}
     for number in range(folds):
         out = fold == number
         for place, fit in fit_cuts(sample[~out], goal, declared, levels).items():
@@ -176,6 +173,15 @@ def _flags(scores: NDArray[np.float32], threshold: float | None) -> Marks:
     if threshold is None:
         return np.full(len(scores), np.nan, np.float32)
     return decide(scores, threshold).astype(np.float32)
+
+
+def _judge_fold(sample: Sample, place: Place, marks: Marks, goal: Goal, folds: int) -> HeldOut:
+    """Rate the flags of a cut; not at all where some fold cannot have both kinds of image."""
+    cut = sample.of(*place)
+    if min(cut.positives, len(cut) - cut.positives) < folds:
+        nothing = {"recall": None, "precision": None, "f1": None}
+        return HeldOut(n=len(cut), positives=cut.positives, flags=0, **nothing)
+    return _judge(cut, marks[sample.values[:, place[0]] >= 0], goal)
 
 
 def _judge(cut: CutSample, marks: Marks, goal: Goal) -> HeldOut:
@@ -216,7 +222,7 @@ def f1_of(overlap: Estimate | None) -> Estimate | None:
     return Estimate(value, low, high, overlap.n)
 
 
-def _levels(flagged: dict[tuple[int, int], Marks], sample: Sample) -> Levels:
+def _levels(flagged: dict[Place, Marks], sample: Sample) -> Levels:
     """Put the flags of each category's levels together: the highest level that is reached."""
     decided = np.zeros(sample.values.shape, np.int8)
     for (column, rank), marks in sorted(flagged.items()):
@@ -227,7 +233,7 @@ def _levels(flagged: dict[tuple[int, int], Marks], sample: Sample) -> Levels:
 
 
 def _evaluation(
-    judged: Sequence[dict[tuple[int, int], HeldOut]],
+    judged: Sequence[dict[Place, HeldOut]],
     sample: Sample,
     categories: Sequence[str],
     levels: Sequence[str],

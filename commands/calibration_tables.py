@@ -76,11 +76,15 @@ def _ends(interval: Range | None) -> str:
 
 
 def _print_promises(contract: Contract) -> None:
+    said: dict[str, list[str]] = {}  # what holds for several cuts alike is said once
     for category, level_name, cut in _cuts(contract):
         name = category if _is_binary(contract) else f"{category}, {level_name}"
-        click.echo(f"{name}: {cut.guarantee or cut.next_step}")
+        said.setdefault(cut.guarantee or cut.next_step, []).append(name)
         if cut.bands is not None:
-            click.echo(f"{name}, block: {cut.bands.guarantee or cut.bands.next_step}")
+            step = cut.bands.guarantee or cut.bands.next_step
+            said.setdefault(step, []).append(f"{name}, block")
+    for sentence, names in said.items():
+        click.echo(f"{'; '.join(names)}: {sentence}")
 
 
 def _print_bands(contract: Contract) -> None:
@@ -169,18 +173,21 @@ def _print_probabilities(contract: Contract) -> None:
 
 
 def _print_people(contract: Contract) -> None:
+    named = any(one.kappa for one in contract.people.values())
     rows = [
         (
             category,
             f"{one.images:,}",
             f"{one.ratings:,}",
-            *(show(x) for x in (one.alpha, one.kappa, one.ceiling, one.machine)),
+            show(one.alpha),
+            *((show(one.kappa),) if named else ()),
+            *(show(x) for x in (one.ceiling, one.machine)),
             *(show(x) for x in (one.ceiling_kappa, one.machine_kappa)),
         )
         for category, one in contract.people.items()
     ]
     if rows:
-        between = (">Alpha", ">Kappa", ">A rater", ">Thresholds")
+        between = (">Alpha", *((">Kappa of pairs",) if named else ()), ">A rater", ">Thresholds")
         columns = ("Category", ">Images", ">Ratings", *between, ">A rater's κ", ">Thresholds' κ")
         title = "People: how far raters agree, and one rater, or the thresholds, with the majority"
         print_table(columns, rows, title=title)
