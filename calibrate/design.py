@@ -41,7 +41,9 @@ class SampleDesign:
     notes: tuple[str, ...] = ()
 
 
-def sample_design(corpus: Corpus, rows: Int64, category: str | None = None) -> SampleDesign:
+def sample_design(
+    corpus: Corpus, rows: Int64, category: str | None = None, live: Int64 | None = None
+) -> SampleDesign:
     r"""Tell for labelled images what they stand for in estimates and in guarantees.
 
     Images labelled before anything was suggested are taken as a random sample of the corpus,
@@ -62,15 +64,17 @@ def sample_design(corpus: Corpus, rows: Int64, category: str | None = None) -> S
     category : str, optional
         In which they are labelled; then draws for other categories alone do not count. By
         default all draws count.
+    live : Int64[(N,)], optional
+        The distinct contents of the corpus, ascending, where they are at hand.
 
     Returns
     -------
     SampleDesign
         Weights and flags in the order of `rows`.
     """
-    history = History.of(corpus, category)
+    history = History.of(corpus, category, live)
     suggested = np.isin(rows, history.suggested)
-    unseen = rows[~suggested & ~np.isin(rows, history.recorded)]
+    unseen = without(rows[~suggested], history.recorded)
     sample = history.uniform(unseen)
     uniform = np.isin(rows, sample) & history.from_the_start(rows)
     audit = np.isin(rows, history.audits())
@@ -189,7 +193,7 @@ class History:
         parts: list[Int64] = []
         seen = sample[:0]
         for part in (sample, *(self.picked_of[n][0] for n in earlier), *late):
-            parts.append(np.setdiff1d(part, seen))
+            parts.append(without(part, seen))
             seen = union(seen, part)
         return tuple(part for part in parts if len(part))
 
@@ -257,3 +261,8 @@ class History:
 def union(*parts: Int64) -> Int64:
     """Return the rows that are in any part, ascending."""
     return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+
+
+def without(rows: Int64, others: Int64) -> Int64:
+    """Return the rows that are not among others, in their order."""
+    return rows[~np.isin(rows, others)]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from clipcal.calibrate.contract import Contract, Cut
 from clipcal.calibrate.corpus_scores import CorpusScores
-from clipcal.calibrate.design import History, SampleDesign, sample_design, union
+from clipcal.calibrate.design import History, SampleDesign, sample_design, union, without
 from clipcal.calibrate.statistics.probability import apply_map
 from clipcal.calibrate.statistics.resampling import near_copies
 from clipcal.calibrate.statistics.sampling import (
@@ -226,8 +226,8 @@ def suggest(
     known = _Known.of(history, labelled, wish.category)
     rng = np.random.default_rng([wish.seed, history.following])
     audit, audit_inclusion = _draw_audit(live, known.sample, wish, rng)
-    waiting = np.setdiff1d(audit, known.rows)
-    frame = np.setdiff1d(live, union(known.rows, audit))
+    waiting = without(audit, known.rows)
+    frame = without(live, union(known.rows, audit))
     cuts = _cuts(contract, [scored.categories[c] for c in columns])
     method = _method(wish, cuts)
     number = min(wish.images - len(waiting), len(frame))
@@ -255,7 +255,7 @@ def suggest(
         suggestions=tuple(suggestions[i] for i in rng.permutation(len(rows))),
         categories=tuple(cuts),
         known=len(audit) - len(waiting),
-        pending=len(np.setdiff1d(known.suggested, _labelled_rows(corpus, scored, wish.category))),
+        pending=len(without(known.suggested, _labelled_rows(corpus, scored, wish.category))),
         frame=len(frame),
         method=method,
         wish=wish,
@@ -288,7 +288,7 @@ class _Known:
     @classmethod
     def of(cls, history: History, labelled: Int64, category: str) -> _Known:
         covering = [r.number for r in history.rounds if r.category in ("", category)]
-        given = np.setdiff1d(labelled, history.suggested)
+        given = without(labelled, history.suggested)
         before = history.first_pick == history.following
         return cls(
             sample=union(
@@ -310,7 +310,7 @@ def _draw_audit(
     live: Int64, sample: Int64, wish: Wish, rng: np.random.Generator
 ) -> tuple[Int64, float]:
     """Draw uniformly from what is not in the uniform sample yet; rows and their probability."""
-    outside = np.setdiff1d(live, sample)
+    outside = without(live, sample)
     number = min(round(wish.audit * wish.images), len(outside))
     drawn = np.sort(rng.choice(outside, number, replace=False))
     return drawn, number / max(len(outside), 1)
