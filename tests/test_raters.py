@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipcal.calibrate.labels.table import LabelTable, read_labels
-from clipcal.calibrate.statistics.agreement import dawid_skene, most_probable
+from clipcal.calibrate.statistics.raters import dawid_skene, most_probable
 from clipcal.errors import LabelError
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

@@ -86,7 +86,7 @@ def read_labels(
     aggregate : {"majority", "dawid-skene"}
         How several raters become one label: by the most votes, or by the most probable level
         where each rater's own errors are estimated from the file (see
-        `clipcal.calibrate.statistics.agreement.dawid_skene`). In both the higher level of a tie.
+        `clipcal.calibrate.statistics.raters.dawid_skene`). In both the higher level of a tie.
 
     Returns
     -------

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.statistics.agreement import dawid_skene, most_probable
+from clipcal.calibrate.statistics.raters import dawid_skene, most_probable
 
 Codes = NDArray[np.int64]  # (votes,) or (cells,)
 Aggregate = Literal["majority", "dawid-skene"]
