@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -386,10 +387,12 @@ def _choice(
     category: Category, labelled: Labelled, rng: np.random.Generator, confidence: float
 ) -> tuple[Choice | None, str]:
     """Choose sentences if that can be done, and say what follows."""
+    if not len(labelled.positive):
+        return None, "No image has a label in it."
     if len(labelled.cosines) == 1:
         return None, "One sentence: there is nothing to choose."
     if labelled.supply < FEWEST:
-        return None, _too_few(labelled)
+        return None, _too_few(category, labelled)
     trial = try_choice(labelled, rng, confidence)
     kept = choose(labelled, rng)
     choice = _as_choice(category, kept, trial)
@@ -400,11 +403,14 @@ def _choice(
     return choice, f"Keep it as it is: choosing gains {gain} on images it has not seen."
 
 
-def _too_few(labelled: Labelled) -> str:
+def _too_few(category: Category, labelled: Labelled) -> str:
     kinds = {"positive": labelled.positive, "negative": ~labelled.positive}
     counts = {name: len(np.unique(labelled.clusters[of])) for name, of in kinds.items()}
     held = " and ".join(f"{count} {name}" for name, count in counts.items())
-    return f"{held} images, near copies counted once: choosing takes {FEWEST} of each."
+    return (
+        f"{held} images, near copies counted once: choosing takes {FEWEST} of each. Label more: "
+        f"clipcal suggest --category {shlex.quote(category.name)}"
+    )
 
 
 def _as_choice(category: Category, kept: Kept, trial: Trial) -> Choice:

@@ -183,9 +183,9 @@ def try_choice(labelled: Labelled, rng: np.random.Generator, confidence: float =
     Choices of different folds were made on images in common, so that their gains go together;
     the interval of the difference alone is then too short. With sentences that know nothing,
     all choices being worth the same, it was surely above zero in 7% of simulated draws instead
-    of 2.5%. So its arms are made longer by the factor :math:`\sqrt{1 + K/(K-1)}`, which adds the
-    ratio of images judged on to images chosen on to the variance of :math:`K` folds (Nadeau and
-    Bengio 2003).
+    of 2.5% (and a choice judged on its own images, in 29%). So its arms are made longer by the
+    factor :math:`\sqrt{1 + K/(K-1)}`, which adds the ratio of images judged on to images chosen
+    on to the variance over :math:`K` folds (Nadeau and Bengio 2003); 1% of draws were left.
     """
     if labelled.supply < FEWEST:
         raise CalibrationError(

@@ -282,10 +282,10 @@ def _show_check(checked: CategoryCheck) -> None:
         )
         for s in checked.sentences
     ]
-    columns = ("", "Sentence", ">AUC alone", ">AUC without it", "", "Nearest")
+    columns = ("", "Sentence", ">AUC alone", ">Change without it", "", "Nearest")
     print_table(columns, rows, title=title)
-    area = _area(checked.area)
-    click.echo(f"AUC as it is: {area or 'none: one class is not labelled'}. {checked.advice}\n")
+    area = f"AUC as it is: {_area(checked.area)}. " if checked.area else ""
+    click.echo(f"{area}{checked.advice}\n")
 
 
 def _area(estimate: Estimate | None) -> str:

@@ -92,6 +92,15 @@ def test_a_sentence_that_hurts_is_dropped_and_the_rest_is_kept(pool):
     assert trial.chosen.value > trial.plain.value
 
 
+def test_very_many_images_are_drawn_from_and_judged_in_full():
+    rng = np.random.default_rng(1)
+    labelled = made_up(rng, n=12_000, share=0.4, harm=True, contrasts=1)
+    trial = try_choice(labelled, rng)
+    assert trial.chosen.n == 12_000
+    assert trial.gain.low > 0
+    assert not choose(labelled, rng)[3]
+
+
 def test_at_least_one_own_prompt_is_always_kept():
     for seed in range(10):
         rng = np.random.default_rng(seed)
@@ -273,7 +282,9 @@ def test_the_check_tells_all_of_every_sentence_as_json(run):
     assert "a calm lake" in fire["choice"]["dropped"]
     assert rare["choice"] is None
     assert "0 positive and 240 negative" in rare["advice"]
+    assert "clipcal suggest --category rare" in rare["advice"]
     assert lone["n"] == 0
+    assert lone["advice"] == "No image has a label in it."
     assert found["trimmed"]["name"] == "scene-trimmed"
     assert found["output"] is None
     assert found["images"] == 240
