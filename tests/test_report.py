@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from report_cases import LADDER, Kept, Page, corpus, evaluation, with_bands
+from report_cases import LADDER, Kept, Page, corpus, evaluation, full, with_bands
 
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.corpus_scores import CorpusScores
@@ -272,6 +272,22 @@ def test_a_corpus_that_has_grown_since_is_told() -> None:
         report = build_report(scored, labels, changed)
         assert report.other_flags == told
         assert ("not what it was at calibration" in page_of(report).squeezed) == bool(told)
+
+
+def test_labels_that_were_learned_from_need_not_be_counted() -> None:
+    scored, labels, contract = corpus()
+    learned = contract.model_copy(update={"comparisons": full(contract).comparisons})
+    fewer = {
+        name: {
+            level: cut.model_copy(update={"n": cut.n - 30, "positives": cut.positives - 9})
+            for level, cut in cuts.items()
+        }
+        for name, cuts in contract.categories.items()
+    }
+    half = learned.model_copy(update={"categories": fewer})
+    assert build_report(scored, labels, half).other_labels == ()
+    some = dict(list(labels.items())[:60])
+    assert build_report(scored, some, half).other_labels == ("alcohol", "weapons")
 
 
 def test_labels_kept_out_belong_to_those_counted() -> None:

@@ -267,7 +267,7 @@ def test_every_part_of_a_contract_is_on_its_page() -> None:
         "there is room for a better score or more labels",
         "+0.130 0.050 to 0.210",
         "not surely better: the plain score stays",
-        "The learned score has seen these labels",
+        "The score was learned from some of these labels",
         "Out of fold, on 450 images: the Brier score is 0.081, less than the 0.123",
         "adjusted to the 7% that are estimated for the corpus",
         "A softmax over the categories with temperature 0.043",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_cases import QUALITY, corpus
+from report_cases import QUALITY, corpus, with_bands
 
 from clipcal.calibrate.contract import Contract, Cut, Expected, Sampling
 from clipcal.calibrate.report import words
@@ -137,3 +137,21 @@ def test_probabilities_no_better_than_the_base_rate_are_called_so() -> None:
     assert "0.081, less than the 0.123" in words.quality_words(QUALITY)
     worse = type(QUALITY)(10, 0.2, 0.5, 0.1, 0.2, ())
     assert "not less than" in words.quality_words(worse)
+
+
+def test_what_is_to_do_is_said_once_for_each_threshold_without_a_guarantee() -> None:
+    _, cut = certified()
+    assert words.next_steps(cut) == ()
+    banded = with_bands(cut, None)
+    assert words.next_steps(banded) == ("Label more of the highest scores.",)
+    same = banded.model_copy(update={"status": "insufficient", "next_step": "Label more."})
+    assert words.next_steps(same) == ("Label more.", "Label more of the highest scores.")
+    assert banded.bands is not None
+    assert "may be blocked unseen" in words.meaning(banded.bands)
+
+
+def test_a_category_without_any_label_is_not_called_one_without_positives() -> None:
+    _, cut = certified(status="no_positives", threshold=None, n=0)
+    assert words.meaning(cut).startswith("No image is labelled here")
+    labelled = cut.model_copy(update={"n": 5})
+    assert words.meaning(labelled).startswith("No image is labelled positive")

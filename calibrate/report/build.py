@@ -77,7 +77,7 @@ def build_report(
         images=len(scored.uris),
         unreadable=unreadable,
         labelled=len(labelled.places),
-        other_labels=_other_labels(categories),
+        other_labels=_other_labels(categories, contract),
         other_flags=_other_flags(categories),
         categories=categories,
     )
@@ -215,14 +215,22 @@ def _level_table(
     return LevelTable(names, levels, tuple(tuple(row[: len(names)]) for row in counts.tolist()))
 
 
-def _other_labels(categories: Sequence[CategoryReport]) -> tuple[str, ...]:
+def _other_labels(categories: Sequence[CategoryReport], contract: Contract) -> tuple[str, ...]:
     """Name the cuts whose labels in the corpus are not as many as the contract counted."""
     return tuple(
-        f"{category.name} {cut.phrase}".strip()
+        f"{category.name} {part.phrase}".strip()
         for category in categories
-        for cut in category.cuts
-        if cut.confusion is not None and (cut.confusion.n, cut.confusion.positives) != _counted(cut)
+        for part in category.cuts
+        if part.confusion is not None and not _as_counted(part, part.confusion, contract)
     )
+
+
+def _as_counted(part: CutReport, confusion: Confusion, contract: Contract) -> bool:
+    held = (part.held.n, part.held.positives) if part.held else (0, 0)
+    n, positives = part.cut.n + held[0], part.cut.positives + held[1]
+    if contract.comparisons:  # the contract does not count the labels that were learned from
+        return confusion.n >= n and confusion.positives >= positives
+    return (confusion.n, confusion.positives) == (n, positives)
 
 
 def _other_flags(categories: Sequence[CategoryReport]) -> tuple[str, ...]:
@@ -233,8 +241,3 @@ def _other_flags(categories: Sequence[CategoryReport]) -> tuple[str, ...]:
         for cut in category.cuts
         if cut.cut.flags is not None and cut.flags != cut.cut.flags
     )
-
-
-def _counted(cut: CutReport) -> tuple[int, int]:
-    held = (cut.held.n, cut.held.positives) if cut.held else (0, 0)
-    return cut.cut.n + held[0], cut.cut.positives + held[1]

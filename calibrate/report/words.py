@@ -150,11 +150,19 @@ def headline(contract: Contract) -> str:
     return sentence
 
 
-def meaning(cut: Cut) -> str:
-    """Say what a cut's status means, where there is no guarantee to say it."""
-    if cut.n == 0 and cut.threshold is None:
+def meaning(cut: Cut | Bands) -> str:
+    """Say what a status means, where there is no guarantee to say it."""
+    if isinstance(cut, Bands) and cut.upper is None:
+        return "No threshold is known above which images may be blocked unseen."
+    if isinstance(cut, Cut) and cut.n == 0 and cut.threshold is None:
         return "No image is labelled here: there is no threshold."
     return STATUSES[cut.status][2]
+
+
+def next_steps(cut: Cut) -> tuple[str, ...]:
+    """Say what to do for each threshold of a cut that lacks a guarantee, each thing once."""
+    thresholds: list[Cut | Bands] = [cut, *([cut.bands] if cut.bands else [])]
+    return tuple(dict.fromkeys(t.next_step for t in thresholds if t.status != "certified"))
 
 
 def evidence(cut: Cut | Bands) -> str:
@@ -196,7 +204,7 @@ def expected(cut: Cut) -> str:
             f"Of the {cut.flags:,} flagged about {amount(right)} are right and about "
             f"{amount(wrong)} are wrong."
         )
-    if missed is not None:
+    if missed is not None and cut.bands is None:  # with bands, `workload` tells it
         parts.append(f"About {amount(missed)} positives are not flagged.")
     return " ".join(parts)
 
