@@ -235,6 +235,13 @@ class History:
                 f"{pending:,} of {len(picked):,} images picked for their scores have no label, "
                 f"and estimates do without them."
             )
+        audit = self.audits()
+        missing = len(without(audit, rows))
+        if missing:
+            yield (
+                f"{missing:,} of {len(audit):,} images of the audit sample have no label; "
+                f"guarantees take it that what they show had no part in that."
+            )
         if late:
             yield (
                 f"{late:,} images were labelled without a suggestion after others had been "

@@ -150,17 +150,19 @@ def _notes(drawn: Drawn, contract: Contract | None, images: int) -> list[str]:
     notes = []
     if drawn.pending:
         notes.append(
-            f"Warning: {drawn.pending:,} images suggested before have no label yet, and are not "
-            f"suggested again. Label them and run clipcal calibrate, or estimates do without them."
+            f"Warning: {drawn.pending:,} of the images suggested before have no label yet, and are "
+            f"not suggested again. Label them and run clipcal calibrate; estimates do without them "
+            f"until then."
         )
     if drawn.known:
         notes.append(
-            f"Note: {drawn.known:,} images of the audit sample were labelled or suggested before, "
-            f"and need not be labelled again."
+            f"Note: labelled or suggested before, so that no new label is needed: {drawn.known:,} "
+            f"of the images drawn for the audit sample."
         )
     if len(drawn.suggestions) < images:
         notes.append(
-            f"Note: only {len(drawn.suggestions):,} images are neither labelled nor suggested."
+            f"Note: no more than {len(drawn.suggestions):,} images are neither labelled nor "
+            f"suggested."
         )
     return notes + _needs(drawn, contract)
 

@@ -93,6 +93,14 @@ def test_only_what_was_not_picked_for_its_score_backs_guarantees(corpus: Corpus)
     assert design.weights.mean() == pytest.approx(1)
 
 
+def test_what_is_not_labelled_yet_is_told(corpus: Corpus) -> None:
+    draw(corpus, 40)
+    audit, picked = rows_of(corpus, 1, True), rows_of(corpus, 1, False)
+    assert sample_design(corpus, rows_of(corpus, 1)).notes == ()
+    some = sample_design(corpus, np.concatenate([audit[:15], picked[:10]]))
+    assert [note.split(" images")[0] for note in some.notes] == ["10 of 20", "5 of 20"]
+
+
 def test_what_was_given_is_not_suggested(corpus: Corpus) -> None:
     label(corpus, range(100))
     drawn = draw(corpus, 150)
@@ -382,7 +390,7 @@ def test_the_sheet_is_a_label_file_with_blank_cells(run: Run) -> None:
 def test_a_sheet_that_waits_is_warned_of(run: Run) -> None:
     run("suggest", "-n", 30)
     again = run("suggest", "-n", 30, "-o", "second.csv")
-    assert "30 images suggested before have no label yet" in " ".join(again.stderr.split())
+    assert "30 of the images suggested before have no label yet" in " ".join(again.stderr.split())
     assert "clipcal calibrate --labels second.csv" in again.stdout
     assert run("suggest", "-n", 30).exit_code != 0
 
