@@ -217,7 +217,8 @@ def fit_tip_adapter(
     A kept image is nearest to itself, so scores of these images flatter: a threshold must be
     certified on other labels than these.
     """
-    _check(embeddings, positive, embeddings[0])
+    _check(embeddings, positive, np.zeros(embeddings.shape[1]))
+    check_shapes(embeddings, plain_scores, np.zeros(embeddings.shape[1]))
     voters = draw_voters(positive, rng)
     cache = fill_cache(embeddings, positive, plain_scores, voters, beta)
     return Head(
@@ -368,13 +369,20 @@ def _balanced(positive: Flags, weights: NDArray[np.floating] | None) -> NDArray[
     return np.asarray(given / (2 * totals))
 
 
-def _check(embeddings: Embeddings, positive: Flags, towards: NDArray[np.floating]) -> None:
-    if positive.shape != embeddings.shape[:1] or towards.shape != embeddings.shape[1:]:
+def check_shapes(
+    embeddings: Embeddings, given: NDArray[np.generic], towards: NDArray[np.floating]
+) -> None:
+    """Raise CalibrationError unless each embedding has one of `given`, and the text's length."""
+    if given.shape != embeddings.shape[:1] or towards.shape != embeddings.shape[1:]:
         raise CalibrationError(
-            f"There are embeddings of shape {embeddings.shape}, {len(positive)} labels and a "
-            f"text vector of length {len(towards)}, which do not fit. "
+            f"There are embeddings of shape {embeddings.shape}, {len(given)} labels or scores, "
+            f"and a text vector of length {len(towards)}, which do not fit. "
             f"Encode the prompts with the corpus's model: clipcal prompts encode"
         )
+
+
+def _check(embeddings: Embeddings, positive: Flags, towards: NDArray[np.floating]) -> None:
+    check_shapes(embeddings, positive, towards)
     if not positive.any() or positive.all():
         raise CalibrationError(
             "A learned score needs positives and negatives, and one kind is not labelled. "
