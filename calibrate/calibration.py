@@ -9,8 +9,15 @@ import numpy as np
 
 from clipcal.calibrate.contract import Cut, Evaluation
 from clipcal.calibrate.estimates import measure
-from clipcal.calibrate.evaluation import CrossFit, Levels, cross_fit, judge_holdout, split
-from clipcal.calibrate.fit import Place, fit_cuts, level_phrase
+from clipcal.calibrate.evaluation import (
+    CrossFit,
+    Levels,
+    cross_fit,
+    decide_by,
+    judge_holdout,
+    split,
+)
+from clipcal.calibrate.fit import Fits, Place, fit_cuts, level_phrase
 from clipcal.calibrate.sample import Sample
 from clipcal.calibrate.scores import Scores
 from clipcal.calibrate.sentences import Subject, describe
@@ -57,16 +64,15 @@ class Calibration:
         On the labelled images kept out.
     crossfit : CrossFit or None
         On those fitted to, each left out in turn.
+    decided : Int8[(n, c)] or None
+        Decisions on all labelled images, those kept out included, by thresholds that were not
+        fitted to them; -1 where there was none. None without cross-fitting.
     """
 
     cuts: Cuts
     holdout: Evaluation | None
     crossfit: CrossFit | None
-
-    @property
-    def decided(self) -> Levels | None:
-        """Decisions on the labelled images, Int8[(n, c)], by thresholds not fitted to them."""
-        return None if self.crossfit is None else self.crossfit.decided
+    decided: Levels | None
 
 
 def calibrate(
@@ -112,7 +118,7 @@ def calibrate(
     _check_confidence(goal)
     kept, out = split(sample, evaluating.holdout, evaluating.seed)
     _refuse_picked(kept, goal, source)
-    labelled = int(kept.uniform.any(axis=1).sum())
+    labelled = int(kept.backing.sum())
     declared = declare(corpus_scores, goal, labelled)
     fits = fit_cuts(kept, goal, declared, levels)
     holdout = out and judge_holdout(out, fits, goal, categories, levels, evaluating.holdout)
@@ -136,7 +142,15 @@ def calibrate(
         }
         for column, category in enumerate(categories)
     }
-    return Calibration(cuts, holdout or None, crossfit)
+    decided = None if crossfit is None else _unseen(sample, kept, fits, crossfit)
+    return Calibration(cuts, holdout or None, crossfit, decided)
+
+
+def _unseen(sample: Sample, kept: Sample, fits: Fits, crossfit: CrossFit) -> Levels:
+    """Decide what was kept out by the cuts, and the rest by the cuts that it was left out of."""
+    decided = decide_by(fits, sample)
+    decided[np.isin(sample.places, kept.places)] = crossfit.decided
+    return decided
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,7 +207,7 @@ def _check_confidence(goal: Goal) -> None:
 
 def _refuse_picked(sample: Sample, goal: Goal, source: str) -> None:
     """Refuse a guarantee from labels near the threshold alone: they are not like the others."""
-    if goal.target.guaranteed and len(sample) and not sample.uniform.any():
+    if goal.target.guaranteed and len(sample) and not sample.backing.any():
         raise CalibrationError(
             f"All {len(sample):,} labelled images in {source} were picked for their scores, and "
             f"say nothing of how many positives lie elsewhere: no {goal.target} can be "

@@ -93,6 +93,14 @@ def judge_holdout(
     )
 
 
+def decide_by(fits: Fits, sample: Sample) -> Levels:
+    """Decide images by fitted cuts, Int8[(n, c)]; -1 where there is no threshold."""
+    marks = {
+        place: _flags(sample.scores[:, place[0]], fit.threshold) for place, fit in fits.items()
+    }
+    return _levels(marks, sample)
+
+
 def cross_fit(
     sample: Sample,
     goal: Goal,

@@ -101,6 +101,11 @@ class Sample:
             self.clusters[rows],
         )
 
+    @property
+    def backing(self) -> NDArray[np.bool_]:
+        """Which images, (n,), have a label that may back a guarantee."""
+        return np.asarray((self.uniform & (self.values != UNKNOWN)).any(axis=1), np.bool_)
+
     def of(self, column: int, rank: int) -> CutSample:
         """Take the images with a label in one category, and who is at or above a level."""
         values = self.values[:, column]
