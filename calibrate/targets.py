@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
 
 from clipcal.calibrate.statistics.bounds import check_rate
 from clipcal.errors import CalibrationError
@@ -44,8 +47,8 @@ class Target:
         """Return the target as it is written on the command line."""
         if self.value is None:
             return self.kind
-        other = "" if self.false_flag_cost is None else f":{self.false_flag_cost:.12g}"
-        return f"{self.kind}={self.value:.12g}{other}"
+        costs = (self.value, self.false_flag_cost)
+        return f"{self.kind}={':'.join(_shortest(x) for x in costs if x is not None)}"
 
     @property
     def guaranteed(self) -> bool:
@@ -113,12 +116,12 @@ def parse_target(text: str) -> Target:
         return Target("recall", check_rate(float(value), name))
     if name == "precision" and re.fullmatch(_NUMBER, value):
         return Target("precision", check_rate(float(value), name))
-    if name == "fbeta" and re.fullmatch(_NUMBER, value) and float(value) > 0:
+    if name == "fbeta" and re.fullmatch(_NUMBER, value) and 0 < float(value) < math.inf:
         return Target("fbeta", float(value))
     if name == "budget" and re.fullmatch(r"\d{1,12}", value) and int(value) > 0:
         return Target("budget", int(value))
     costs = re.fullmatch(f"({_NUMBER}):({_NUMBER})", value)
-    if name == "cost" and costs and all(float(cost) > 0 for cost in costs.groups()):
+    if name == "cost" and costs and all(0 < float(cost) < math.inf for cost in costs.groups()):
         return Target("cost", float(costs[1]), float(costs[2]))
     raise CalibrationError(f"'{text}' is no target. {_KNOWN}")
 
@@ -149,3 +152,8 @@ def parse_bands(text: str) -> tuple[Target, Target]:
             f"clipcal calibrate --bands recall=0.9,precision=0.9"
         )
     return targets["recall"], targets["precision"]
+
+
+def _shortest(number: float) -> str:
+    """Write a number so that reading it gives the same one."""
+    return np.format_float_positional(number, trim="-")
