@@ -13,6 +13,7 @@ from clipcal.calibrate.heads_offer import offer_head
 from clipcal.calibrate.labels.table import UNKNOWN
 from clipcal.calibrate.sample import Sample
 from clipcal.calibrate.statistics.resampling import cluster_split
+from clipcal.errors import CalibrationError
 from clipcal.prompts.encode import PromptVectors
 
 
@@ -75,6 +76,11 @@ def learn(
     CalibrationError
         If there are too few labelled images to divide.
     """
+    if len(np.unique(sample.clusters)) < 2:
+        raise CalibrationError(
+            "To learn takes one half of the labelled images, and to fit thresholds the other; "
+            "there are fewer than two. Label some: clipcal suggest -n 100, or leave out --learn"
+        )
     rest = cluster_split(sample.clusters, 0.5, np.random.default_rng(seed))
     heads: dict[str, Head] = {}
     comparisons: dict[str, HeadComparison] = {}
