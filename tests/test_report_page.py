@@ -361,3 +361,11 @@ def test_many_categories_fold_and_stay_small() -> None:
     assert page.values("href").count("#category-40") >= 2
     few = page_of(complete()[0])
     assert len(few.values("open")) >= few.tags.count("summary") - 1  # the prompt set stays folded
+
+
+def test_probabilities_are_shown_without_the_labels_that_they_were_fitted_to() -> None:
+    scored, _, contract = corpus()
+    page = page_of(build_report(scored, {}, full(contract)))
+    assert page.squeezed.count("Reliability of the probabilities (platt), out of fold.") == 2
+    assert "Recall and precision on" not in page.squeezed
+    assert page.open == []
