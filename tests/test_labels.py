@@ -296,11 +296,16 @@ def test_a_missing_file_is_a_label_error(tmp_path):
         max_size=12,
     ),
     st.integers(1, 5),
+    st.sampled_from([0, 10**9]),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    st.sampled_from(["\n", "\r\n", "\r"]),
 )
-@settings(max_examples=150, deadline=None)
-def test_a_sheet_is_what_the_csv_module_reads_row_by_row(tmp_path_factory, rows, at_once):
+@settings(max_examples=300, deadline=None)
+def test_a_sheet_is_what_the_csv_module_reads_row_by_row(
+    tmp_path_factory, rows, at_once, large, quoting, ending
+):
     stream = io.StringIO(newline="")
-    writer = csv.writer(stream)
+    writer = csv.writer(stream, quoting=quoting, lineterminator=ending)
     writer.writerow(["image", "x", "y", "z"])
     writer.writerows(rows)
     path = tmp_path_factory.mktemp("sheets") / "human.csv"
@@ -310,10 +315,11 @@ def test_a_sheet_is_what_the_csv_module_reads_row_by_row(tmp_path_factory, rows,
     for record in reader:
         cells = [cell.strip() for cell in record]
         if any(cells):
-            expected.append((line, [*cells, "", ""][:4]))
+            expected.append((line, [*cells, "", "", "", ""][:4]))
         line = reader.line_num + 1
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sheet_module, "_ROWS_AT_ONCE", at_once)
+        patch.setattr(sheet_module, "_LARGE", large)
         if len(expected) == 1:
             with pytest.raises(LabelError, match="no labels"):
                 sheet_module.read_sheet(path)
@@ -323,6 +329,38 @@ def test_a_sheet_is_what_the_csv_module_reads_row_by_row(tmp_path_factory, rows,
     assert [(sheet.lines[row], cells) for row, cells in enumerate(found)] == expected[1:]
     for column in sheet.columns:
         assert list(column.counts()) == list(dict.fromkeys(column[i] for i in range(len(found))))
+
+
+@given(st.text('a ,\t"\n\r;', max_size=30), st.sampled_from(["", "\n", "sep=;\n", "\ufeff"]))
+@settings(max_examples=500, deadline=None)
+def test_the_fast_way_to_read_gives_what_the_slow_one_gives_or_gives_up(text, before):
+    whole, delimiter = sheet_module._delimiter(f"{before}image,x\n{text}")
+    plain = sheet_module._read_plain(whole, delimiter)
+    if plain is None:
+        return
+    records = sheet_module._records(whole, delimiter, Path("human.csv"))
+    header = tuple(cell.strip() for cell in next(records)[1])
+    columns, lines = sheet_module._columns(records, header, Path("human.csv"))
+    assert plain[0] == header
+    assert plain[2].tolist() == lines.tolist()
+    assert [c.words for c in plain[1]] == [c.words for c in columns]
+    assert [c.codes.tolist() for c in plain[1]] == [c.codes.tolist() for c in columns]
+
+
+@pytest.mark.parametrize(
+    ("text", "fast"),
+    [
+        ("image,x\na,yes\nb,no\n", True),
+        ('image,x\r\n"a, ""b""",yes\r\n,\r\n"b",""\r\n', True),
+        ('image,x\na, "yes"\n', False),
+        ('image,x\n"a\nb",yes\n', False),
+        ("image,x\na,yes\n\nb,no\n", False),
+        ("image,x\na\nb,no\n", False),
+        ('image,x\na",yes\nb,"no\n', False),
+    ],
+)
+def test_the_fast_way_is_taken_by_plain_files_only(text, fast):
+    assert (sheet_module._read_plain(text, ",") is not None) is fast
 
 
 def test_order_of_rows_changes_no_label(write):

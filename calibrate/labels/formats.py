@@ -296,8 +296,7 @@ def frame_of(
 
 def _with_images(sheet: Sheet, image: int) -> tuple[Sheet, tuple[str, ...]]:
     """Leave out rows that name no image (totals, remarks) and say so."""
-    cells = sheet.columns[image]
-    named = np.array([bool(word) for word in cells.words])[cells.codes]
+    named = sheet.columns[image].filled()
     if named.all():
         return sheet, ()
     if not named.any():
