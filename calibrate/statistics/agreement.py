@@ -3,9 +3,10 @@ r"""How far people agree, with each other and with a threshold.
 Every interval treats images as the sample and raters as given. For alpha and kappa images are
 drawn with replacement, whole, with all that was said of them, and percentiles of the statistic
 are the ends (Efron 1979); draws in which it is undefined are left out. Such intervals are
-approximate, and too narrow for a few dozen images. Where nobody disagrees anywhere, no draw can disagree either; the lower end is then what Wilson's interval
-leaves possible: with :math:`n` images, :math:`1 - (1 - w_n) / D_e`, :math:`w_n` the lower end
-for :math:`n` of :math:`n` and :math:`D_e` the disagreement expected by chance.
+approximate, and too narrow for a few dozen images. Where nobody disagrees anywhere, no draw can
+disagree either; the lower end is then what Wilson's interval leaves possible: with :math:`n`
+images, :math:`1 - (1 - w_n) / D_e`, :math:`w_n` the lower end for :math:`n` of :math:`n` and
+:math:`D_e` the disagreement expected by chance.
 
 A rate :math:`p` over images of which several things are said has Wilson's interval for the number
 of independent ones that would vary as much, :math:`p (1 - p) / v` with
@@ -439,9 +440,9 @@ def pair_kappa(
 
     over pairs :math:`p` with :math:`m_p` images in common, observed disagreement :math:`O_p` and
     disagreement :math:`E_p` expected by chance from the two raters' own levels on these images
-    (after Davies and Fleiss 1982, for raters who saw different images). A pair that says the same one level throughout, whose kappa is
-    undefined, has no weight; where all pairs are alike this is the mean weighted by common
-    images. Of two raters it is their kappa.
+    (after Davies and Fleiss 1982, for raters who saw different images). A pair that says the
+    same one level throughout, whose kappa is undefined, has no weight; where all pairs are alike
+    this is the mean weighted by common images. Of two raters it is their kappa.
 
     Parameters
     ----------
