@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from clipcal.calibrate.heads import Head, HeadComparison
 from clipcal.calibrate.heads_offer import offer_head
@@ -86,15 +87,17 @@ def learn(
     comparisons: dict[str, HeadComparison] = {}
     for column, category in enumerate(categories):
         used = ~rest & (sample.values[:, column] != UNKNOWN)
-        compared, head = offer_head(
-            embeddings[used],
-            sample.values[used, column] > 0,
-            direction(prompts, column),
-            sample.scores[used, column],
-            sample.clusters[used],
-            seed,
-            confidence,
-        )
+        # Hundreds of small fits: threads cost more than they give.
+        with threadpool_limits(1, "blas"):
+            compared, head = offer_head(
+                embeddings[used],
+                sample.values[used, column] > 0,
+                direction(prompts, column),
+                sample.scores[used, column],
+                sample.clusters[used],
+                seed,
+                confidence,
+            )
         if compared is not None:
             comparisons[category] = compared
         if head is not None:

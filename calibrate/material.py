@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clipcal.calibrate.contract import Sampling
 from clipcal.calibrate.corpus_scores import CorpusScores, score_corpus
 from clipcal.calibrate.design import sample_design
 from clipcal.calibrate.labels.matching import Match, match_images
+from clipcal.calibrate.labels.merge import merge_tables
 from clipcal.calibrate.labels.table import BINARY, UNKNOWN, LabelTable, read_labels
 from clipcal.calibrate.learned import Learned, learn
 from clipcal.calibrate.near import MOST_COMPARED, clusters_of
@@ -65,22 +68,25 @@ class Material:
     notes: tuple[str, ...]
 
 
-def read_table(
-    labels: Path | None, prompt_set: PromptSet, goal: Goal, plan: CalibrationPlan
+def read_tables(
+    labels: Sequence[Path], prompt_set: PromptSet, goal: Goal, plan: CalibrationPlan
 ) -> LabelTable:
-    """Read the labels; none at all will do for a budget.
+    """Read the label files as one; none at all will do for a budget.
 
     Raises
     ------
     LabelError
-        If the file cannot be understood.
+        If a file cannot be understood, or two differ in their levels.
     CalibrationError
         If there is none, and something else is asked for.
     """
     names = [category.name for category in prompt_set.categories]
-    if labels is not None:
-        return read_labels(
-            labels, categories=names, levels=prompt_set.levels, aggregate=plan.raters
+    if labels:
+        return merge_tables(
+            [
+                read_labels(file, categories=names, levels=prompt_set.levels, aggregate=plan.raters)
+                for file in labels
+            ]
         )
     if goal.target.kind != "budget":
         raise CalibrationError(
@@ -96,7 +102,8 @@ def refuse_tuned(corpus: Corpus, prompt_set: PromptSet, table: LabelTable, goal:
     """Refuse a guarantee from the labels on which the prompts were chosen."""
     if not goal.target.guaranteed or not table.sha256:
         return
-    if corpus.noted(f"tuned:{prompt_set.sha256}") == table.sha256:
+    chosen_on = corpus.noted(f"tuned:{prompt_set.sha256}") or ""
+    if table.sha256 in chosen_on.split():
         raise CalibrationError(
             f"The prompt set {prompt_set.name} was chosen on these very labels ({table.source}), "
             f"so that they flatter it: no {goal.target} can be guaranteed from them. Use labels "
@@ -153,10 +160,11 @@ def _as_drawn(
 ) -> tuple[Sample, Sampling, tuple[str, ...]]:
     """Add how the images came to be labelled, and which are near copies of each other."""
     rows = scored.rows[sample.places]
-    design = sample_design(corpus, rows)
+    live = np.unique(scored.rows)
+    design = sample_design(corpus, rows, live=live)
     notes = list(design.notes)
     if corpus.rounds():
-        sample = _weighted(corpus, scored, sample)
+        sample = _weighted(corpus, scored, sample, live)
     if len(rows) > MOST_COMPARED:
         notes.append(
             f"With more than {MOST_COMPARED:,} labelled images, near copies are not looked for; "
@@ -175,12 +183,14 @@ def _as_drawn(
     return sample, sampling, tuple(notes)
 
 
-def _weighted(corpus: Corpus, scored: CorpusScores, sample: Sample) -> Sample:
+def _weighted(
+    corpus: Corpus, scored: CorpusScores, sample: Sample, live: NDArray[np.int64]
+) -> Sample:
     """Weight the images of each category by how they came to be labelled in it."""
     weights, uniform = sample.weights.copy(), sample.uniform.copy()
     for column, category in enumerate(scored.categories):
         known = sample.values[:, column] != UNKNOWN
-        design = sample_design(corpus, scored.rows[sample.places[known]], category)
+        design = sample_design(corpus, scored.rows[sample.places[known]], category, live=live)
         weights[known, column], uniform[known, column] = design.weights, design.uniform
     return replace(sample, weights=weights, uniform=uniform)
 

@@ -20,7 +20,7 @@ class Subject:
     level : str or None
         Which levels count as positive, such as ``minor or above``; None for yes or no.
     labels : str
-        The label file's name, for the next command.
+        The label file's name, for the next command, as a shell takes it.
     images : int
         How many the corpus holds.
     """
@@ -37,7 +37,7 @@ class Subject:
     @property
     def again(self) -> str:
         """The command that fits the cut anew."""
-        return f"clipcal calibrate --labels {shlex.quote(self.labels)}"
+        return f"clipcal calibrate --labels {self.labels}"
 
     def suggest(self, images: int, *, audit: bool) -> str:
         """Write the command that names images to label, at random where a guarantee needs it."""
@@ -170,13 +170,13 @@ def _more_labels(cut: Cut, target: Target, subject: Subject) -> str:
     if target.kind == "levels":
         return (
             "The scores do not rise with the levels. Look at the sentences: "
-            f"clipcal prompts check SET --labels {shlex.quote(subject.labels)}"
+            f"clipcal prompts check SET --labels {subject.labels}"
         )
     if cut.further_positives is None or cut.further_labels is None:
         return (
             f"No threshold comes near {target} in the sample, so that more labels may not help. "
             f"Look at the sentences: "
-            f"clipcal prompts check SET --labels {shlex.quote(subject.labels)}"
+            f"clipcal prompts check SET --labels {subject.labels}"
         )
     what = "positives" if target.kind == "recall" else "flagged images"
     if cut.n + cut.further_labels > subject.images > 0:

@@ -34,7 +34,7 @@ def verdict_names(prompt_set: PromptSet) -> tuple[str, ...]:
 
 
 def fit_overall(
-    labels: Path,
+    labels: Sequence[Path],
     prompt_set: PromptSet,
     scored: CorpusScores,
     sample: Sample,
@@ -48,8 +48,8 @@ def fit_overall(
 
     Parameters
     ----------
-    labels : pathlib.Path
-        The label file, with a column ``Overall``.
+    labels : sequence of pathlib.Path
+        The label files; at least one has a column ``Overall``.
     prompt_set : PromptSet
         Its ``overall`` names the verdicts, and holds the rule to compare with.
     scored : CorpusScores
@@ -141,18 +141,23 @@ def _named(prompt_set: PromptSet) -> tuple[str, ...]:
     return verdict_names(prompt_set)
 
 
-def _given(labels: Path, verdicts: Sequence[str], scored: CorpusScores, sample: Sample) -> Codes:
+def _given(
+    labels: Sequence[Path], verdicts: Sequence[str], scored: CorpusScores, sample: Sample
+) -> Codes:
     """Return people's verdict on each labelled image, (n,); -1 where there is none."""
-    read = read_overall(labels, verdicts)
-    if read is None:
+    read = [found for file in labels if (found := read_overall(file, verdicts)) is not None]
+    if not read:
+        named = " --labels ".join(str(file) for file in labels)
         raise LabelError(
-            f"{labels} has no column Overall with {', '.join(verdicts)}. Add it, or take the "
-            f"rule's verdict: clipcal calibrate --labels {labels} --overall rule"
+            f"{named} has no column Overall with {', '.join(verdicts)}. Add it, or take the "
+            f"rule's verdict: clipcal calibrate --labels {named} --overall rule"
         )
-    images, codes = read
-    match = match_images(images, scored.uris, scored.sha256s)
-    found = (match.rows >= 0) & (codes >= 0)
-    by_row = dict(zip(scored.rows[match.rows[found]].tolist(), codes[found].tolist(), strict=True))
+    by_row: dict[int, int] = {}
+    for images, codes in read:
+        match = match_images(images, scored.uris, scored.sha256s)
+        known = (match.rows >= 0) & (codes >= 0)
+        rows = scored.rows[match.rows[known]].tolist()
+        by_row.update(zip(rows, codes[known].tolist(), strict=True))
     return np.array([by_row.get(row, -1) for row in scored.rows[sample.places].tolist()], np.int64)
 
 

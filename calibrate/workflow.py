@@ -6,6 +6,8 @@ serves people, calls these functions and prints.
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +17,7 @@ from clipcal.calibrate.calibration import Calibration, Cuts, calibrate
 from clipcal.calibrate.contract import Contract, KeptPromptSet, Labels, OverallModel
 from clipcal.calibrate.labels.matching import Match
 from clipcal.calibrate.labels.table import UNKNOWN
-from clipcal.calibrate.material import Material, gather_material, read_table, refuse_tuned
+from clipcal.calibrate.material import Material, gather_material, read_tables, refuse_tuned
 from clipcal.calibrate.people import agreement_of
 from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.probabilities import class_temperature, with_probabilities
@@ -66,7 +68,7 @@ class Calibrated:
 
 def calibrate_corpus(
     corpus: Corpus,
-    labels: Path | None,
+    labels: Path | Sequence[Path] | None,
     *,
     prompts: str | None = None,
     source: TextSource | None = None,
@@ -78,8 +80,8 @@ def calibrate_corpus(
     ----------
     corpus : Corpus
         The corpus.
-    labels : pathlib.Path or None
-        People's label file, of any of the kinds that :func:`read_labels` reads. A budget of
+    labels : pathlib.Path, a sequence of them, or None
+        People's label files, of any of the kinds that :func:`read_labels` reads. A budget of
         flags needs none.
     prompts : str, optional
         The prompt set.
@@ -104,7 +106,8 @@ def calibrate_corpus(
     plan = plan or CalibrationPlan()
     goal, source = plan.goal, source or TextSource()
     prompt_set = choose_prompt_set(corpus, prompts)
-    table = read_table(labels, prompt_set, goal, plan)
+    files = (labels,) if isinstance(labels, Path) else tuple(labels or ())
+    table = read_tables(files, prompt_set, goal, plan)
     refuse_tuned(corpus, prompt_set, table, goal)
     material = gather_material(corpus, prompt_set, table, source, plan)
     done = calibrate(
@@ -113,12 +116,12 @@ def calibrate_corpus(
         material.scored.scores,
         material.scored.categories,
         table.levels,
-        source=table.source or "FILE.csv",
+        source=" --labels ".join(shlex.quote(file.name) for file in files) or "FILE.csv",
         evaluating=plan.evaluating,
     )
     cuts, lacking = _cuts(material, done, plan)
     contract = _contract(material, done, cuts, plan)
-    overall = _overall(material, done, labels, plan)
+    overall = _overall(material, done, files, plan)
     contract = contract.model_copy(update={"overall": overall})
     return Calibrated(
         contract, material.match, (*material.notes, *lacking), _by_uri(material), prompts
@@ -150,11 +153,11 @@ def _temperature(material: Material, plan: CalibrationPlan) -> ClassTemperature 
 
 
 def _overall(
-    material: Material, done: Calibration, labels: Path | None, plan: CalibrationPlan
+    material: Material, done: Calibration, labels: Sequence[Path], plan: CalibrationPlan
 ) -> OverallModel | None:
     if plan.overall == "rule":
         return None
-    if labels is None:
+    if not labels:
         raise CalibrationError(
             "An overall verdict is fitted to the column Overall of a label file. Name one: "
             "clipcal calibrate --labels FILE.csv --overall fitted"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,9 +61,10 @@ def _are_bands(text: str) -> object:
 @click.command("calibrate")
 @click.option(
     "--labels",
+    multiple=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="People's labels, as CSV: wide, one class per image, long, or counts. Only "
-    "--target budget=N does without.",
+    help="People's labels, as CSV: wide, one class per image, long, or counts; given again for "
+    "more files. Only --target budget=N does without.",
 )
 @prompt_options
 @click.option(
@@ -150,7 +151,7 @@ def _are_bands(text: str) -> object:
 @device_option
 @json_option
 def calibrate_command(
-    labels: Path | None,
+    labels: tuple[Path, ...],
     prompts: str | None,
     prompt_vectors: Path | None,
     model: str | None,
@@ -178,7 +179,7 @@ def calibrate_command(
     from clipcal.commands.calibration_tables import print_calibration
     from clipcal.index.store import Corpus
 
-    keep_inputs(output, labels, prompt_vectors)
+    keep_inputs(output, *labels, prompt_vectors)
     corpus = Corpus.open(corpus_path)
     done = calibrate_corpus(
         corpus,
@@ -216,8 +217,9 @@ def _result(contract: Contract, match: Match, notes: tuple[str, ...]) -> dict[st
     }
 
 
-def _list_unmatched(match: Match, labels: Path | None, *, quiet: bool) -> None:
+def _list_unmatched(match: Match, files: Sequence[Path], *, quiet: bool) -> None:
     """Tell every row that found no image, or several; a long list is cut, with its length."""
+    labels = ", ".join(str(file) for file in files)
     if match.unmatched:
         named = [f"  {printable(image)}" for image in match.unmatched[:MOST_LISTED]]
         more = len(match.unmatched) - len(named)

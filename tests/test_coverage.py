@@ -246,7 +246,7 @@ def test_joint_recalls_all_hold(cuts, disjoint, n):
         nonlocal claims
         found = [cut.scores[labelled][cut.positive[labelled]] for cut in cuts]
         smallest = recall_p_value(0, [len(scores) for scores in found], 0.9)
-        _, share = multiplicity.testable(smallest, RISK, disjoint=disjoint)
+        _, share = multiplicity.divide_risk(smallest, RISK, disjoint=disjoint)
         thresholds = [recall_threshold(scores, 0.9, 1 - share) for scores in found]
         claims += sum(t is not None for t in thresholds)
         return any(

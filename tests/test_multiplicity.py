@@ -58,7 +58,7 @@ def test_no_hypothesis_is_no_claim():
 
 @pytest.mark.parametrize("bad", [[math.nan], [-0.1], [1.1], [[0.1]]])
 def test_what_is_no_p_value_is_refused(bad):
-    for method in (holm, multiplicity.testable):
+    for method in (holm, multiplicity.divide_risk):
         with pytest.raises(CalibrationError, match="p-values"):
             method(bad, RISK)
         with pytest.raises(CalibrationError, match="risk"):
@@ -70,7 +70,7 @@ def test_what_is_no_p_value_is_refused(bad):
 
 @given(p_values)
 def test_tarone_takes_the_fewest_shares_that_suffice_for_all_who_can_use_one(p):
-    mask, share = multiplicity.testable(p, RISK, disjoint=True)
+    mask, share = multiplicity.divide_risk(p, RISK, disjoint=True)
     shares = round(RISK / share)
 
     def able(k: int) -> int:
@@ -83,7 +83,7 @@ def test_tarone_takes_the_fewest_shares_that_suffice_for_all_who_can_use_one(p):
 
 @given(p_values, st.booleans())
 def test_shares_of_all_claims_that_can_be_made_are_within_the_risk(p, disjoint):
-    mask, share = multiplicity.testable(p, RISK, disjoint=disjoint)
+    mask, share = multiplicity.divide_risk(p, RISK, disjoint=disjoint)
     assert mask.sum() * share <= RISK * (1 + 1e-9)
     assert RISK / len(p) * (1 - 1e-9) <= share <= RISK
     assert (mask == (np.array(p) <= share * (1 + 1e-9))).all()
@@ -91,21 +91,21 @@ def test_shares_of_all_claims_that_can_be_made_are_within_the_risk(p, disjoint):
 
 @given(p_values)
 def test_overlapping_claims_have_equal_shares_whatever_their_labels(p):
-    assert multiplicity.testable(p, RISK)[1] == RISK / len(p)
+    assert multiplicity.divide_risk(p, RISK)[1] == RISK / len(p)
 
 
 def test_cuts_with_too_few_labels_take_no_share_from_disjoint_ones():
     positives = np.array([40, 36, 3, 0, 0, 12, 1])
     smallest = recall_p_value(0, positives, 0.9)
-    mask, share = multiplicity.testable(smallest, RISK, disjoint=True)
+    mask, share = multiplicity.divide_risk(smallest, RISK, disjoint=True)
     assert share == RISK / 2
     assert mask.tolist() == [True, True] + 5 * [False]
-    assert multiplicity.testable(smallest, RISK)[1] == RISK / 7
+    assert multiplicity.divide_risk(smallest, RISK)[1] == RISK / 7
 
 
 def test_no_claim_leaves_the_risk_whole():
     for disjoint in (True, False):
-        mask, share = multiplicity.testable([], RISK, disjoint=disjoint)
+        mask, share = multiplicity.divide_risk([], RISK, disjoint=disjoint)
         assert (mask.shape, share) == ((0,), RISK)
 
 
@@ -137,7 +137,7 @@ def test_passing_shares_on_breaks_joint_recall_and_equal_shares_keep_it(m):
 
     smallest = recall_p_value(0, positives, 0.9)
     for disjoint in (True, False):
-        mask, share = multiplicity.testable(smallest, RISK, disjoint=disjoint)
+        mask, share = multiplicity.divide_risk(smallest, RISK, disjoint=disjoint)
         assert mask.all()
         broken = some_recall_broken(positives, np.full(m, share), 20_000)
         assert broken <= RISK + 3 * math.sqrt(RISK * (1 - RISK) / 20_000)
@@ -155,7 +155,7 @@ def risk_of_a_cut_within_a_cut(n: int, recall: float, *, disjoint: bool) -> floa
     total = 0.0
     for found, weight in zip(narrow[chance > 1e-12], chance[chance > 1e-12], strict=True):
         smallest = recall_p_value(0, [n, found], recall)
-        _, share = multiplicity.testable(smallest, RISK, disjoint=disjoint)
+        _, share = multiplicity.divide_risk(smallest, RISK, disjoint=disjoint)
         wide_fails = recall_rank(n, recall, 1 - share) > found
         rank = recall_rank(int(found), recall, 1 - share)
         narrow_fails = stats.binom.cdf(rank - 1, found, 1 - recall) if rank else 0.0

@@ -75,7 +75,7 @@ def divide_risk(
     smallest_p_values: ArrayLike,
     risk: float,
     *,
-    disjoint: bool = False,  # noqa: PT028 (the name is the field's; this is no test)
+    disjoint: bool = False,
 ) -> tuple[NDArray[np.bool_], float]:
     r"""Divide `risk` among claims so that all that are made hold together.
 
