@@ -137,7 +137,8 @@ def _find(
 ) -> dict[int, int | tuple[str, ...]]:
     """Return a row, or the uris that compete, per pending image that the stage finds."""
     keys = {index: tuple(stage.of_image(index)) for index in pending}
-    wanted = {key.casefold() for several in keys.values() for key in several if key}
+    folds = {key: key.casefold() for several in keys.values() for key in several if key}
+    wanted = set(folds.values())
     held: dict[str, list[tuple[str, int]]] = {}
     for key, row in stage.of_corpus() if wanted else ():
         if (folded := key.casefold()) in wanted:
@@ -145,8 +146,8 @@ def _find(
     # Resolved once per key: many ids may share one that leads to many images.
     hits = {
         key: _one_of(_same_case(key, held[folded]), uris, sha256s)
-        for key in {key for several in keys.values() for key in several}
-        if (folded := key.casefold()) in held
+        for key, folded in folds.items()
+        if folded in held
     }
     found = {}
     for index, several in keys.items():
@@ -159,6 +160,8 @@ def _find(
 
 def _same_case(key: str, held: Sequence[tuple[str, int]]) -> list[int]:
     """Return the rows whose key is written alike, or else all of them."""
+    if len(held) == 1:
+        return [held[0][1]]
     return [row for other, row in held if other == key] or [row for _, row in held]
 
 
@@ -166,8 +169,10 @@ def _one_of(
     rows: Sequence[int], uris: Sequence[str], sha256s: Sequence[str]
 ) -> int | tuple[str, ...]:
     """Return the row, the first one of equal content, or else the uris of all."""
-    contents = {sha256s[row] for row in rows} if len(rows) > 1 else {""}
-    if len(rows) == 1 or (len(contents) == 1 and "" not in contents):
+    if len(rows) == 1:
+        return rows[0]
+    contents = {sha256s[row] for row in rows}
+    if len(contents) == 1 and "" not in contents:
         return rows[0]
     return tuple(uris[row] for row in rows)
 
