@@ -319,6 +319,7 @@ def test_fingerprints_are_whole_and_the_page_can_be_made_again() -> None:
         command,
     ):
         assert value in text, value
+    assert "block at         precision=0.9\n" in text
     assert lines["seed"] == str(contract.seed)
     assert 'name = "try"' in Page(html).text
 
