@@ -48,6 +48,8 @@ class Material:
         Where its images are in the corpus.
     sample : Sample
         The labelled images that are fitted to.
+    images : int
+        Distinct labelled images, those that were learned from included.
     sampling : Sampling
         How they came to be labelled.
     learned : Learned or None
@@ -63,6 +65,7 @@ class Material:
     table: LabelTable
     match: Match
     sample: Sample
+    images: int
     sampling: Sampling
     learned: Learned | None
     notes: tuple[str, ...]
@@ -151,7 +154,9 @@ def gather_material(
     sample, merged = gather(scored.scores, scored.categories, table, match, scored.rows)
     sample, sampling, drawn = _as_drawn(corpus, scored, sample)
     notes = (*table.notes, *_by_name(match), *merged, *drawn)
-    material = Material(corpus, vectors, rule, scored, table, match, sample, sampling, None, notes)
+    material = Material(
+        corpus, vectors, rule, scored, table, match, sample, len(sample), sampling, None, notes
+    )
     return _learning(material, plan) if plan.learn else material
 
 

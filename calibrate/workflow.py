@@ -183,7 +183,7 @@ def _contract(material: Material, done: Calibration, cuts: Cuts, plan: Calibrati
         model=material.corpus.model.name,
         fingerprint=fingerprint_of(material.corpus, prompt_set, material.rule),
         prompt_set=KeptPromptSet.of(prompt_set),
-        labels=Labels(name=table.source, sha256=table.sha256, images=len(material.sample)),
+        labels=Labels(name=table.source, sha256=table.sha256, images=material.images),
         levels=table.levels,
         confidence=plan.confidence,
         target=str(plan.goal.target),
