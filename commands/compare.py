@@ -82,7 +82,7 @@ def compare_command(
     if output is not None:
         write_differences(compared, output)
     if as_json:
-        print_json(asdict(compared) | {"differences": str(output) if output else None})
+        print_json(_result(compared) | {"differences": str(output) if output else None})
         return
     _say_notes(compared)
     if compared.kind == "classes":
@@ -91,6 +91,15 @@ def compare_command(
         _print_ratings(compared)
     if output is not None:
         click.echo(f"{len(compared.images):,} images written to {output}.")
+
+
+
+def _result(compared: Comparison) -> dict[str, object]:
+    """Give the three rates as numbers, and their intervals beside them."""
+    result = asdict(compared)
+    rates = {name: result[name] for name in ("accuracy", "kappa", "overall_agreement")}
+    numbers = {name: rate and rate["value"] for name, rate in rates.items()}
+    return result | numbers | {"intervals": rates}
 
 
 def _say_notes(compared: Comparison) -> None:
