@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clipcal.commands.common import (
+    interval,
     json_option,
     keep_inputs,
     print_json,
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from clipcal.calibrate.labels.disputes import Dispute
     from clipcal.calibrate.labels.table import LabelTable
     from clipcal.calibrate.statistics.agreement import CategoryAgreement
-    from clipcal.calibrate.statistics.bounds import Estimate
 
 SHOWN = 10
 
@@ -160,13 +160,3 @@ def _print(table: LabelTable, found: dict[str, CategoryAgreement], disputed: lis
         click.echo(
             f"… and {len(disputed) - SHOWN:,} more: clipcal agreement LABELS.csv -o FILE.csv"
         )
-
-
-def interval(estimate: Estimate | None, *, digits: int = 2) -> str:
-    """Write a statistic with its interval, or a dash."""
-    if estimate is None:
-        return "–"
-    value, low, high = (
-        f"{number:.{digits}f}" for number in (estimate.value, estimate.low, estimate.high)
-    )
-    return f"{value} [{low}, {high}]"

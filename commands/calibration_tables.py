@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clipcal.commands.common import print_table
+from clipcal.commands.common import interval, print_table
 
 if TYPE_CHECKING:
     from clipcal.calibrate.contract import Contract, Cut, Evaluation
-    from clipcal.calibrate.statistics.bounds import Estimate, Range
+    from clipcal.calibrate.statistics.bounds import Range
 
 
 def print_calibration(contract: Contract) -> None:
@@ -38,8 +38,8 @@ def _print_cuts(contract: Contract) -> None:
             "" if cut.threshold is None else f"{cut.threshold:.4f}",
             _ends(cut.interval),
             f"{cut.positives:,} of {cut.n:,}",
-            show(cut.recall),
-            show(cut.precision),
+            interval(cut.recall),
+            interval(cut.precision),
             "" if cut.flags is None else f"{cut.flags:,}",
             *_expected(cut),
         )
@@ -68,11 +68,11 @@ def _expected(cut: Cut) -> tuple[str, str]:
 def _count(number: Range | None) -> str:
     if number is None:
         return ""
-    return f"{number.value:,.0f} ({number.low:,.0f}–{number.high:,.0f})"
+    return f"{number.value:,.0f} [{number.low:,.0f}, {number.high:,.0f}]"
 
 
-def _ends(interval: Range | None) -> str:
-    return "" if interval is None else f"{interval.low:.4f}–{interval.high:.4f}"
+def _ends(ends: Range | None) -> str:
+    return "" if ends is None else f"[{ends.low:.4f}, {ends.high:.4f}]"
 
 
 def _print_promises(contract: Contract) -> None:
@@ -123,7 +123,7 @@ def _print_evaluation(held: Evaluation, title: str) -> None:
             level,
             f"{one.positives:,} of {one.n:,}",
             f"{one.flags:,}",
-            *(show(rate) for rate in (one.recall, one.precision, one.f1)),
+            *(interval(rate) for rate in (one.recall, one.precision, one.f1)),
         )
         for category, levels in held.categories.items()
         for level, one in levels.items()
@@ -179,10 +179,10 @@ def _print_people(contract: Contract) -> None:
             category,
             f"{one.images:,}",
             f"{one.ratings:,}",
-            show(one.alpha),
-            *((show(one.kappa),) if named else ()),
-            *(show(x) for x in (one.ceiling, one.machine)),
-            *(show(x) for x in (one.ceiling_kappa, one.machine_kappa)),
+            interval(one.alpha),
+            *((interval(one.kappa),) if named else ()),
+            *(interval(x) for x in (one.ceiling, one.machine)),
+            *(interval(x) for x in (one.ceiling_kappa, one.machine_kappa)),
         )
         for category, one in contract.people.items()
     ]
@@ -198,9 +198,9 @@ def _print_learning(contract: Contract) -> None:
         (
             category,
             one.kind,
-            show(one.plain),
-            show(one.learned),
-            f"{one.gain.value:+.3f} ({one.gain.low:+.3f} to {one.gain.high:+.3f})",
+            interval(one.plain),
+            interval(one.learned),
+            f"{one.gain.value:+.3f} [{one.gain.low:+.3f}, {one.gain.high:+.3f}]",
             "used" if one.offered else "not used",
         )
         for category, one in contract.comparisons.items()
@@ -216,8 +216,8 @@ def _print_overall(contract: Contract) -> None:
         return
     click.echo(
         f"Overall verdict, fitted to {model.images:,} images: agreement out of fold "
-        f"{show(model.agreement) or 'not known: too few images'}"
-        + (f"; the rule's: {show(model.rule_agreement)}" if model.rule_agreement else "")
+        f"{interval(model.agreement) if model.agreement else 'not known: too few images'}"
+        + (f"; the rule's: {interval(model.rule_agreement)}" if model.rule_agreement else "")
     )
 
 
@@ -231,10 +231,3 @@ def _cuts(contract: Contract) -> list[tuple[str, str, Cut]]:
 
 def _is_binary(contract: Contract) -> bool:
     return len(contract.levels) == 2
-
-
-def show(estimate: Estimate | None) -> str:
-    """Write a rate with its interval."""
-    if estimate is None:
-        return ""
-    return f"{estimate.value:.2f} ({estimate.low:.2f}–{estimate.high:.2f})"

@@ -7,13 +7,16 @@ import os
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from clipcal.calibrate.statistics.bounds import Estimate
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -126,6 +129,16 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
     if not console.is_terminal:
         console.width = WIDER_THAN_ANY_TABLE  # a pipe has no screen to fit
     console.print(table)
+
+
+def interval(estimate: Estimate | None, *, digits: int = 2) -> str:
+    """Write a statistic with its interval, or a dash."""
+    if estimate is None:
+        return "–"
+    value, low, high = (
+        f"{number:.{digits}f}" for number in (estimate.value, estimate.low, estimate.high)
+    )
+    return f"{value} [{low}, {high}]"
 
 
 def short_path(uri: str) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clipcal.commands.agreement import interval, level_names
+from clipcal.commands.agreement import level_names
 from clipcal.commands.common import (
+    interval,
     json_option,
     keep_inputs,
     print_json,
@@ -91,7 +92,6 @@ def compare_command(
         _print_ratings(compared)
     if output is not None:
         click.echo(f"{len(compared.images):,} images written to {output}.")
-
 
 
 def _result(compared: Comparison) -> dict[str, object]:

@@ -12,6 +12,7 @@ from clipcal.commands.common import (
     command_line,
     corpus_option,
     device_option,
+    interval,
     json_option,
     keep_inputs,
     moved_model_option,
@@ -23,7 +24,6 @@ from clipcal.commands.common import (
 
 if TYPE_CHECKING:
     from clipcal.calibrate.prompt_check import CategoryCheck, PromptCheck, SentenceCheck
-    from clipcal.calibrate.statistics.bounds import Estimate
     from clipcal.index.store import Corpus
     from clipcal.models.session import TextEncoder
     from clipcal.prompts.promptset import PromptSet
@@ -275,7 +275,7 @@ def _show_check(checked: CategoryCheck) -> None:
         (
             s.side,
             s.sentence,
-            _area(s.alone),
+            interval(s.alone),
             _change(s),
             "" if s.verdict == "unsure" else s.verdict,
             "" if s.nearest is None else f"{s.cosine:.2f} {s.nearest}",
@@ -284,21 +284,15 @@ def _show_check(checked: CategoryCheck) -> None:
     ]
     columns = ("", "Sentence", ">AUC alone", ">Change without it", "", "Nearest")
     print_table(columns, rows, title=title)
-    area = f"AUC as it is: {_area(checked.area)}. " if checked.area else ""
+    area = f"AUC as it is: {interval(checked.area)}. " if checked.area else ""
     click.echo(f"{area}{checked.advice}\n")
-
-
-def _area(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return ""
-    return f"{estimate.value:.2f} ({estimate.low:.2f}–{estimate.high:.2f})"
 
 
 def _change(checked: SentenceCheck) -> str:
     change = checked.change
     if change is None:
         return ""
-    return f"{change.value:+.3f} ({change.low:+.3f} to {change.high:+.3f})"
+    return f"{change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]"
 
 
 def _say_what_follows(
