@@ -105,8 +105,8 @@ def refuse_tuned(corpus: Corpus, prompt_set: PromptSet, table: LabelTable, goal:
     """Refuse a guarantee from the labels on which the prompts were chosen."""
     if not goal.target.guaranteed or not table.sha256:
         return
-    chosen_on = corpus.noted(f"tuned:{prompt_set.sha256}") or ""
-    if table.sha256 in chosen_on.split():
+    chosen_on = (corpus.noted(f"tuned:{prompt_set.sha256}") or "").split()
+    if not {table.sha256, *table.parts}.isdisjoint(chosen_on):
         raise CalibrationError(
             f"The prompt set {prompt_set.name} was chosen on these very labels ({table.source}), "
             f"so that they flatter it: no {goal.target} can be guaranteed from them. Use labels "

@@ -12,6 +12,7 @@ from clipcal.calibrate.contract import Contract, OverallModel
 from clipcal.calibrate.corpus_scores import CorpusScores
 from clipcal.calibrate.labels.matching import match_images
 from clipcal.calibrate.labels.overall import read_overall
+from clipcal.calibrate.labels.table import UNKNOWN
 from clipcal.calibrate.overall import Verdicts, judge, warn_of_missing_levels
 from clipcal.calibrate.rescore import Decisions
 from clipcal.calibrate.sample import Sample
@@ -157,7 +158,9 @@ def _given(
         match = match_images(images, scored.uris, scored.sha256s)
         known = (match.rows >= 0) & (codes >= 0)
         rows = scored.rows[match.rows[known]].tolist()
-        by_row.update(zip(rows, codes[known].tolist(), strict=True))
+        for row, code in zip(rows, codes[known].tolist(), strict=True):
+            # Copies with different verdicts have none, as with their labels.
+            by_row[row] = code if by_row.get(row, code) == code else UNKNOWN
     return np.array([by_row.get(row, -1) for row in scored.rows[sample.places].tolist()], np.int64)
 
 
