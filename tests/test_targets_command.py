@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -383,6 +384,17 @@ def test_a_spreadsheets_export_calibrates_as_the_plain_file_does(
         for level in LADDER[1:]:
             one, two = (x["categories"][category][level] for x in (plain, other))
             assert (one["threshold"], one["evidence"]) == (two["threshold"], two["evidence"])
+
+
+def test_a_file_whose_name_is_no_utf8_calibrates_and_is_named(run: Run, tmp_path: Path) -> None:
+    strange = Path(os.fsdecode(os.fsencode(tmp_path / "people") + b"\xff.csv"))
+    try:
+        strange.write_bytes((tmp_path / "human.csv").read_bytes())
+    except OSError:
+        pytest.skip("this file system keeps such names away")
+    named = ("--labels", strange, "--prompts", Path("own.toml"), "-o", Path("c.json"))
+    assert run("calibrate", *named, "--folds", "0").exit_code == 0
+    assert Contract.load(tmp_path / "c.json").labels.name == r"people\xff.csv"
 
 
 def test_an_unknown_level_stops_at_its_line_and_leaves_all_as_it_was(

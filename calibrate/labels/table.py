@@ -115,6 +115,7 @@ def read_labels(
         ignored_columns=reading.ignored,
         notes=reading.notes,
         sha256=sheet.sha256,
-        source=path.name,
+        # A name that is no UTF-8 could neither be printed nor kept.
+        source=path.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
         votes=reading.votes,
     )
