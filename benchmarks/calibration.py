@@ -18,14 +18,14 @@ from statistics import median
 
 import numpy as np
 
-from clipcal.calibrate.calibration import Evaluating, calibrate
-from clipcal.calibrate.fit import fit_cuts
+from clipcal.calibrate.cuts.calibration import Evaluating, calibrate
+from clipcal.calibrate.cuts.fit import fit_cuts
+from clipcal.calibrate.cuts.sample import Sample, gather
+from clipcal.calibrate.cuts.targets import Goal, parse_target
+from clipcal.calibrate.cuts.thresholds import declare
 from clipcal.calibrate.labels.matching import match_images
 from clipcal.calibrate.labels.table import LabelTable, read_labels
-from clipcal.calibrate.sample import Sample, gather
-from clipcal.calibrate.scores import Scores
-from clipcal.calibrate.targets import Goal, parse_target
-from clipcal.calibrate.thresholds import declare
+from clipcal.calibrate.scoring.scores import Scores
 
 CATEGORIES = tuple(f"category {number}" for number in range(7))
 TARGETS = ("recall=0.9", "precision=0.8", "f1", "cost=5:1", "budget=500")

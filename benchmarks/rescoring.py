@@ -16,8 +16,8 @@ from statistics import median
 
 import numpy as np
 
-from clipcal.calibrate.corpus_scores import similarities
-from clipcal.calibrate.scores import category_scores, decide
+from clipcal.calibrate.scoring.corpus_scores import similarities
+from clipcal.calibrate.scoring.scores import category_scores, decide
 from clipcal.index.neighbours import exact_rows
 from clipcal.index.store import Corpus
 from clipcal.models.identity import ModelIdentity

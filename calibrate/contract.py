@@ -7,31 +7,27 @@ import json
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from clipcal.calibrate.heads import Head, HeadComparison
-from clipcal.calibrate.statistics.agreement import CategoryAgreement
-from clipcal.calibrate.statistics.bounds import Estimate, Range
-from clipcal.calibrate.statistics.ordinal import OrdinalFit
-from clipcal.calibrate.statistics.probability import (
-    ClassTemperature,
-    ProbabilityMap,
-    ProbabilityQuality,
+from clipcal.calibrate.heads.head import Head, HeadComparison
+from clipcal.calibrate.records import (
+    Cut,
+    Evaluation,
+    OverallModel,
+    Record,
+    Reference,
+    Sampling,
 )
+from clipcal.calibrate.statistics.agreement import CategoryAgreement
+from clipcal.calibrate.statistics.probability import ClassTemperature
 from clipcal.errors import CalibrationError, FingerprintMismatch
 from clipcal.files import replacing
 from clipcal.prompts.promptset import PromptSet, parse_prompt_set
 
 FORMAT_VERSION: Final = 2
 
-Status = Literal["certified", "estimated", "insufficient", "no_positives", "no_negatives"]
 
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Fingerprint(_Record):
+class Fingerprint(Record):
     """What decides a score, besides the image.
 
     Attributes
@@ -52,7 +48,7 @@ class Fingerprint(_Record):
     score_rule: str
 
 
-class NamedFile(_Record):
+class NamedFile(Record):
     """What the calibration was fitted to, by name and hash."""
 
     name: str
@@ -86,277 +82,7 @@ class Labels(NamedFile):
     images: int = Field(ge=0)
 
 
-class Expected(_Record):
-    """What a cut does to the whole corpus, as far as the labels tell.
-
-    Attributes
-    ----------
-    true_flags, false_flags : Range or None
-        Flagged images that are positive, and that are not; together the flags. None where no
-        labelled image is flagged.
-    misses : Range or None
-        Positives that are not flagged; None where every labelled image is flagged.
-    """
-
-    true_flags: Range | None = None
-    false_flags: Range | None = None
-    misses: Range | None = None
-
-
-class Bands(_Record):
-    """Allow below the cut's threshold, block from `upper` on, review between the two.
-
-    Attributes
-    ----------
-    status : str
-        Of `upper`: ``certified`` or why not; see `Cut`.
-    objective : str
-        What was asked of it, such as ``precision=0.9``.
-    upper : float or None
-        At or above the cut's threshold; None where nothing can be blocked unseen.
-    evidence : int or None
-        How many labelled images the guarantee rests on.
-    confidence : float or None
-        Of the guarantee.
-    precision : Estimate or None
-        At `upper`, on the labels.
-    allow, review, block : int
-        Images of the corpus; `review` is what people have to look at.
-    misses : Range or None
-        Expected positives among those allowed.
-    wrongly_blocked : Range or None
-        Expected negatives among those blocked.
-    guarantee : str or None
-        Of the precision, with its assumptions, as a sentence.
-    next_step : str
-        What to do now.
-    """
-
-    status: Status
-    objective: str
-    upper: float | None
-    evidence: int | None = None
-    confidence: float | None = None
-    precision: Estimate | None = None
-    allow: int
-    review: int
-    block: int
-    misses: Range | None = None
-    wrongly_blocked: Range | None = None
-    guarantee: str | None = None
-    next_step: str
-
-
-class CutProbability(_Record):
-    """Probabilities of one cut.
-
-    Attributes
-    ----------
-    map : ProbabilityMap
-        From scores to the probability that people call the image positive.
-    quality : ProbabilityQuality or None
-        Out of fold; None where there are too few labels to tell.
-    labelled_prevalence : float
-        Rate of positives among the labels, as the map itself has it.
-    corpus_prevalence : float or None
-        Rate in the corpus as estimated from its scores, to which the probabilities are
-        adjusted; None where no adjustment was asked for.
-    """
-
-    map: ProbabilityMap
-    quality: ProbabilityQuality | None = None
-    labelled_prevalence: float
-    corpus_prevalence: float | None = None
-
-
-class Cut(_Record):
-    """A threshold for one category and level, and what is known of it.
-
-    Attributes
-    ----------
-    status : str
-        ``certified``: the guarantee holds. ``estimated``: the best in the sample (unless
-        `lowered`), or a budget kept, without a guarantee. ``insufficient``: too few labels for
-        the guarantee that was asked for; the threshold, if any, only attains it in the sample.
-        ``no_positives``, ``no_negatives``: one side has no labels, and there is no threshold.
-    threshold : float or None
-        Images that score at or above it are flagged.
-    interval : Range or None
-        The threshold with a bootstrap interval: where it would lie with other labels like these.
-    objective : str
-        What was asked for, such as ``recall=0.9``.
-    lowered : bool
-        Whether the threshold was brought down to that of a higher level, so that the levels
-        stay in order; it is then not the best in the sample.
-    n, positives : int
-        Labelled images, and positives among them.
-    evidence : int or None
-        How many labelled images the guarantee rests on: positives for recall, flagged images
-        for precision; only those that were not picked by their scores.
-    confidence : float or None
-        Of the guarantee of this cut by itself; above the contract's where guarantees hold
-        jointly.
-    recall, precision : Estimate or None
-        At the threshold, on the labels that it was fitted to; precision is None where there
-        are no negatives or no flags. An evaluation is what is without optimism.
-    flags : int or None
-        How many images of the corpus it flags.
-    expected : Expected or None
-        How many of them are right and wrong, and how many are missed.
-    guarantee : str or None
-        The guarantee with its assumptions, as a sentence.
-    further_positives, further_labels : int or None
-        How many more positives (for precision: flagged images) a guarantee needs, and about
-        how many images must be labelled to find them.
-    bands : Bands or None
-        Where three bands were asked for.
-    probability : CutProbability or None
-        Where probabilities were asked for.
-    next_step : str
-        What to do now.
-    """
-
-    status: Status
-    threshold: float | None
-    interval: Range | None = None
-    objective: str
-    lowered: bool = False
-    n: int = Field(ge=0)
-    positives: int = Field(ge=0)
-    evidence: int | None = None
-    confidence: float | None = None
-    recall: Estimate | None = None
-    precision: Estimate | None = None
-    flags: int | None = None
-    expected: Expected | None = None
-    guarantee: str | None = None
-    further_positives: int | None = None
-    further_labels: int | None = None
-    bands: Bands | None = None
-    probability: CutProbability | None = None
-    next_step: str
-
-
-class HeldOut(_Record):
-    """How one cut did on labelled images that it was not fitted to.
-
-    Attributes
-    ----------
-    n, positives, flags : int
-        Images, positives among them, and flags (rounded, where several fits are averaged).
-    recall, precision, f1 : Estimate or None
-        None where there is nothing to divide by, and in cross-fitting where there are fewer
-        positives or negatives than folds.
-    """
-
-    n: int
-    positives: int
-    flags: int
-    recall: Estimate | None
-    precision: Estimate | None
-    f1: Estimate | None
-
-
-class Evaluation(_Record):
-    """How a calibration did on labelled images that it was not fitted to.
-
-    Attributes
-    ----------
-    fraction : float or None
-        The share of the labelled images that was kept out; None for cross-fitting.
-    folds, repeats : int or None
-        Cross-fitting: into how many parts the images were divided, each left out in turn, and
-        how often anew. The thresholds are then those of the procedure, not the contract's own.
-    images : int
-        Images evaluated on.
-    clusters : int
-        Groups of near copies among them; a group was never divided.
-    macro_f1 : float or None
-        Mean F1 over the `macro_over` cuts with a threshold and with positives or flags.
-    macro_over : int
-        Number of cuts in the mean.
-    categories : dict
-        By category and level.
-    """
-
-    fraction: float | None
-    folds: int | None = None
-    repeats: int | None = None
-    images: int
-    clusters: int
-    macro_f1: float | None
-    macro_over: int
-    categories: dict[str, dict[str, HeldOut]]
-
-
-class Reference(_Record):
-    """The scores at calibration, to notice when those of new images are different.
-
-    Attributes
-    ----------
-    rows : int
-        Embeddings of the corpus then.
-    chain : str
-        Which ones they were.
-    images : int
-        Images scored.
-    quantiles : dict
-        Per category the scores at equally spaced ranks, from lowest to highest.
-    """
-
-    rows: int
-    chain: str
-    images: int
-    quantiles: dict[str, tuple[float, ...]]
-
-
-class Sampling(_Record):
-    """How the labelled images came to be labelled.
-
-    Attributes
-    ----------
-    given : int
-        Labelled without having been suggested; taken as a random sample.
-    audit : int
-        Suggested uniformly at random.
-    picked : int
-        Suggested for their scores: weighted in estimates, left out of guarantees.
-    """
-
-    given: int
-    audit: int
-    picked: int
-
-
-class OverallModel(_Record):
-    """A fitted overall verdict.
-
-    Attributes
-    ----------
-    verdicts : tuple of str
-        From the mildest to the gravest.
-    categories : tuple of str
-        Whose scores are the features.
-    fit : OrdinalFit
-        Proportional odds.
-    images : int
-        Labelled images that it was fitted to.
-    agreement, kappa : Estimate or None
-        With the labels, out of fold; None where there are too few.
-    rule_agreement : Estimate or None
-        What the prompt set's rule attains on the same images, from the thresholds out of fold.
-    """
-
-    verdicts: tuple[str, ...]
-    categories: tuple[str, ...]
-    fit: OrdinalFit
-    images: int
-    agreement: Estimate | None = None
-    kappa: Estimate | None = None
-    rule_agreement: Estimate | None = None
-
-
-class Contract(_Record):
+class Contract(Record):
     """The file ``calibration.json``.
 
     Attributes

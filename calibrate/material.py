@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.contract import Sampling
-from clipcal.calibrate.corpus_scores import CorpusScores, score_corpus
-from clipcal.calibrate.design import sample_design
+from clipcal.calibrate.cuts.sample import Sample, gather
+from clipcal.calibrate.cuts.targets import Goal
+from clipcal.calibrate.heads.learned import Learned, learn
 from clipcal.calibrate.labels.matching import Match, match_images
 from clipcal.calibrate.labels.merge import merge_tables
 from clipcal.calibrate.labels.table import BINARY, UNKNOWN, LabelTable, read_labels
-from clipcal.calibrate.learned import Learned, learn
 from clipcal.calibrate.near import MOST_COMPARED, clusters_of
 from clipcal.calibrate.plan import CalibrationPlan
-from clipcal.calibrate.sample import Sample, gather
-from clipcal.calibrate.score_rules import ScoreRule, rule_for
-from clipcal.calibrate.scoring import TextSource, prompt_vectors, with_heads
-from clipcal.calibrate.targets import Goal
+from clipcal.calibrate.records import Sampling
+from clipcal.calibrate.sampling.design import sample_design
+from clipcal.calibrate.scoring.corpus_scores import CorpusScores, score_corpus
+from clipcal.calibrate.scoring.rules import ScoreRule, rule_for
+from clipcal.calibrate.scoring.under_contract import TextSource, prompt_vectors, with_heads
 from clipcal.errors import CalibrationError
 from clipcal.index.store import Corpus
 from clipcal.prompts.encode import PromptVectors

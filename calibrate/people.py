@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.corpus_scores import CorpusScores
+from clipcal.calibrate.cuts.sample import Sample
 from clipcal.calibrate.labels.matching import Match
 from clipcal.calibrate.labels.table import LabelTable
-from clipcal.calibrate.sample import Sample
+from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.calibrate.statistics.agreement import (
     CategoryAgreement,
     rate_agreement,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from clipcal.calibrate.calibration import Evaluating
+from clipcal.calibrate.cuts.calibration import Evaluating
+from clipcal.calibrate.cuts.probabilities import MapChoice
+from clipcal.calibrate.cuts.targets import Goal, parse_bands, parse_target
 from clipcal.calibrate.labels.votes import Aggregate
-from clipcal.calibrate.probabilities import MapChoice
-from clipcal.calibrate.targets import Goal, parse_bands, parse_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class CalibrationPlan:
     seed : int
         Of every division and draw.
     rule : str
-        The score rule; see `clipcal.calibrate.score_rules`.
+        The score rule; see `clipcal.calibrate.scoring.rules`.
     raters : {"majority", "dawid-skene"}
         How several raters' labels become one.
     learn : bool

@@ -11,14 +11,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.corpus_scores import CorpusScores, score_corpus, similarities
-from clipcal.calibrate.design import sample_design
+from clipcal.calibrate.cuts.sample import Sample, gather
 from clipcal.calibrate.labels.matching import Match, match_images
 from clipcal.calibrate.labels.table import UNKNOWN, LabelTable, read_labels
 from clipcal.calibrate.near import MOST_COMPARED, clusters_of
 from clipcal.calibrate.prompt_choice import FEWEST, Kept, Labelled, Trial, choose, try_choice
-from clipcal.calibrate.sample import Sample, gather
-from clipcal.calibrate.scoring import TextSource, prompt_vectors
+from clipcal.calibrate.sampling.design import sample_design
+from clipcal.calibrate.scoring.corpus_scores import CorpusScores, score_corpus, similarities
+from clipcal.calibrate.scoring.under_contract import TextSource, prompt_vectors
 from clipcal.calibrate.statistics.auc import auc_difference, auc_estimate
 from clipcal.calibrate.statistics.bounds import Estimate, Range, check_rate
 from clipcal.index.store import Corpus

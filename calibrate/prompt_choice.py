@@ -27,7 +27,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.scores import margin
+from clipcal.calibrate.scoring.scores import margin
 from clipcal.calibrate.statistics.auc import auc, auc_difference, auc_estimate
 from clipcal.calibrate.statistics.bounds import Estimate, Range
 from clipcal.calibrate.statistics.resampling import Clusters, cluster_folds

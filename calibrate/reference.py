@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from clipcal.calibrate.contract import Contract, Reference
-from clipcal.calibrate.corpus_scores import CorpusScores
+from clipcal.calibrate.contract import Contract
+from clipcal.calibrate.records import Reference
+from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.calibrate.statistics.drift import Drift, measure_drift, quantile_sketch
 from clipcal.index.store import Corpus
 

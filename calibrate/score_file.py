@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clipcal.calibrate.corpus_scores import CorpusScores
+from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.errors import CalibrationError
 from clipcal.files import replacing
 

@@ -13,23 +13,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from clipcal import __version__
-from clipcal.calibrate.calibration import Calibration, Cuts, calibrate
-from clipcal.calibrate.contract import Contract, KeptPromptSet, Labels, OverallModel
+from clipcal.calibrate.contract import Contract, KeptPromptSet, Labels
+from clipcal.calibrate.cuts.calibration import Calibration, Cuts, calibrate
+from clipcal.calibrate.cuts.probabilities import class_temperature, with_probabilities
+from clipcal.calibrate.decisions.verdicts import fit_overall
 from clipcal.calibrate.labels.matching import Match
 from clipcal.calibrate.labels.table import UNKNOWN
 from clipcal.calibrate.material import Material, gather_material, read_tables, refuse_tuned
 from clipcal.calibrate.people import agreement_of
 from clipcal.calibrate.plan import CalibrationPlan
-from clipcal.calibrate.probabilities import class_temperature, with_probabilities
+from clipcal.calibrate.records import OverallModel
 from clipcal.calibrate.reference import reference_of
-from clipcal.calibrate.scoring import (
+from clipcal.calibrate.scoring.under_contract import (
     TextSource,
     choose_prompt_set,
     fingerprint_of,
     remember_prompt_set,
 )
 from clipcal.calibrate.statistics.probability import ClassTemperature
-from clipcal.calibrate.verdicts import fit_overall
 from clipcal.errors import CalibrationError
 from clipcal.index.store import Corpus
 

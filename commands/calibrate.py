@@ -47,13 +47,13 @@ def _checked(check: Callable[[str], object]) -> Callable[[Any, Any, str | None],
 
 
 def _is_target(text: str) -> object:
-    from clipcal.calibrate.targets import parse_target
+    from clipcal.calibrate.cuts.targets import parse_target
 
     return parse_target(text)
 
 
 def _are_bands(text: str) -> object:
-    from clipcal.calibrate.targets import parse_bands
+    from clipcal.calibrate.cuts.targets import parse_bands
 
     return parse_bands(text)
 
@@ -174,11 +174,15 @@ def calibrate_command(
       clipcal calibrate --labels human.csv --target cost=5:1 --probabilities auto
     """
     from clipcal.calibrate.plan import CalibrationPlan
-    from clipcal.calibrate.scoring import TextSource
+    from clipcal.calibrate.scoring.under_contract import TextSource
     from clipcal.calibrate.workflow import calibrate_corpus
     from clipcal.commands.calibration_tables import print_calibration
     from clipcal.index.store import Corpus
 
+    if not labels and (plan["bands"] or not plan["target"].strip().lower().startswith("budget")):
+        raise click.UsageError(
+            "Missing option '--labels': only --target budget=N does without people's labels."
+        )
     keep_inputs(output, *labels, prompt_vectors)
     corpus = Corpus.open(corpus_path)
     done = calibrate_corpus(

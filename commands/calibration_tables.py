@@ -9,7 +9,8 @@ import click
 from clipcal.commands.common import interval, print_table
 
 if TYPE_CHECKING:
-    from clipcal.calibrate.contract import Contract, Cut, Evaluation
+    from clipcal.calibrate.contract import Contract
+    from clipcal.calibrate.records import Cut, Evaluation
     from clipcal.calibrate.statistics.bounds import Range
 
 

@@ -22,7 +22,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 DEFAULT_CORPUS = "corpus"
 CALIBRATION = "calibration.json"
-# As in clipcal.calibrate.score_rules, which takes long to import; a test compares them.
+# As in clipcal.calibrate.scoring.rules, which takes long to import; a test compares them.
 RULES = ("margin", "mean", "max", "softmax-contrast", "sigmoid", "softmax-all")
 WIDER_THAN_ANY_TABLE = 10_000
 

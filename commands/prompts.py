@@ -194,7 +194,7 @@ def check_command(
       clipcal prompts check mine.toml --labels human.csv -o trimmed.toml
     """
     from clipcal.calibrate.prompt_check import check_prompts
-    from clipcal.calibrate.scoring import TextSource
+    from clipcal.calibrate.scoring.under_contract import TextSource
     from clipcal.index.store import Corpus
 
     if output is not None:

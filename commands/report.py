@@ -66,7 +66,7 @@ def report_command(
     from clipcal.calibrate.contract import Contract
     from clipcal.calibrate.report.build import build_report
     from clipcal.calibrate.report.page import Origin, gather_thumbnails, render, write_page
-    from clipcal.calibrate.scoring import TextSource, scores_under_contract
+    from clipcal.calibrate.scoring.under_contract import TextSource, scores_under_contract
     from clipcal.index.store import Corpus
 
     keep_inputs(output, calibration, prompt_vectors)

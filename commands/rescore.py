@@ -23,7 +23,7 @@ from clipcal.commands.common import (
 
 if TYPE_CHECKING:
     from clipcal.calibrate.contract import Contract
-    from clipcal.calibrate.overall import Verdicts
+    from clipcal.calibrate.decisions.overall import Verdicts
 
 
 @click.command("rescore")
@@ -69,12 +69,16 @@ def rescore_command(
     Example:
       clipcal rescore --calibration calibration.json -o decisions.csv
     """
-    from clipcal.calibrate.columns import more_columns
     from clipcal.calibrate.contract import Contract
+    from clipcal.calibrate.decisions.columns import more_columns
+    from clipcal.calibrate.decisions.rescore import count_decisions, decisions, warn_of, write_csv
+    from clipcal.calibrate.decisions.verdicts import overall_verdicts
     from clipcal.calibrate.reference import drift_since, warn_of_drift
-    from clipcal.calibrate.rescore import count_decisions, decisions, warn_of, write_csv
-    from clipcal.calibrate.scoring import TextSource, prompt_set_of, scores_under_contract
-    from clipcal.calibrate.verdicts import overall_verdicts
+    from clipcal.calibrate.scoring.under_contract import (
+        TextSource,
+        prompt_set_of,
+        scores_under_contract,
+    )
     from clipcal.index.store import Corpus
 
     keep_inputs(output, calibration, prompt_vectors)

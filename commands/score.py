@@ -47,7 +47,7 @@ def score_command(
       clipcal score --prompts moderation -o scores.csv
     """
     from clipcal.calibrate.score_file import write_scores
-    from clipcal.calibrate.scoring import TextSource, score_with
+    from clipcal.calibrate.scoring.under_contract import TextSource, score_with
     from clipcal.index.store import Corpus
 
     corpus = Corpus.open(corpus_path)

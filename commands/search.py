@@ -21,7 +21,7 @@ from clipcal.commands.common import (
 from clipcal.errors import CorpusBusy
 
 if TYPE_CHECKING:
-    from clipcal.calibrate.flagged import FlaggedSearch
+    from clipcal.calibrate.decisions.flagged import FlaggedSearch
     from clipcal.index.neighbours import Neighbour
     from clipcal.index.queries import Vector
     from clipcal.index.store import Corpus
@@ -74,8 +74,8 @@ def search_command(
       clipcal search --flagged Violence
     """
     from clipcal.calibrate.contract import Contract
-    from clipcal.calibrate.flagged import near_flagged
-    from clipcal.calibrate.scoring import TextSource, scores_under_contract
+    from clipcal.calibrate.decisions.flagged import near_flagged
+    from clipcal.calibrate.scoring.under_contract import TextSource, scores_under_contract
     from clipcal.index.neighbours import refresh_index
     from clipcal.index.store import Corpus
 

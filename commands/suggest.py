@@ -25,7 +25,7 @@ from clipcal.commands.common import (
 
 if TYPE_CHECKING:
     from clipcal.calibrate.contract import Contract
-    from clipcal.calibrate.suggest import Drawn, Method
+    from clipcal.calibrate.sampling.suggest import Drawn, Method
 
 MOST_LISTED = 40
 
@@ -102,8 +102,12 @@ def suggest_command(
       clipcal suggest -n 200 --category Violence --audit 1 -o round2.csv
     """
     from clipcal.calibrate.contract import Contract
-    from clipcal.calibrate.scoring import TextSource, score_with, scores_under_contract
-    from clipcal.calibrate.suggest import Wish, suggest
+    from clipcal.calibrate.sampling.suggest import Wish, suggest
+    from clipcal.calibrate.scoring.under_contract import (
+        TextSource,
+        score_with,
+        scores_under_contract,
+    )
     from clipcal.index.store import Corpus
 
     named = calibration or Path(CALIBRATION)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from clipcal.calibrate.scores import Scores, category_scores
+from clipcal.calibrate.scoring.scores import Scores, category_scores
 from clipcal.demo.captions import HELD_OUT_PATTERNS
 from clipcal.demo.scenes import draw_scene
 from clipcal.prompts.encode import TextVectors, build

@@ -24,15 +24,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from clipcal.calibrate.calibration import Evaluating, calibrate
-from clipcal.calibrate.columns import BANDS, band_codes
-from clipcal.calibrate.contract import Contract, Cut
+from clipcal.calibrate.contract import Contract
+from clipcal.calibrate.cuts.calibration import Evaluating, calibrate
+from clipcal.calibrate.cuts.sample import Sample
+from clipcal.calibrate.cuts.targets import Goal, parse_bands, parse_target
+from clipcal.calibrate.decisions.columns import BANDS, band_codes
 from clipcal.calibrate.labels.table import read_labels
 from clipcal.calibrate.material import Material, gather_material
 from clipcal.calibrate.plan import CalibrationPlan
-from clipcal.calibrate.sample import Sample
-from clipcal.calibrate.scores import decide
-from clipcal.calibrate.scoring import TextSource
+from clipcal.calibrate.records import Cut
+from clipcal.calibrate.scoring.scores import decide
+from clipcal.calibrate.scoring.under_contract import TextSource
 from clipcal.calibrate.statistics.agreement import (
     human_ceiling,
     pair_agreement,
@@ -51,7 +53,6 @@ from clipcal.calibrate.statistics.objectives import (
     sample_recall_threshold,
 )
 from clipcal.calibrate.statistics.rounding import stored
-from clipcal.calibrate.targets import Goal, parse_bands, parse_target
 from clipcal.calibrate.workflow import calibrate_corpus
 from clipcal.index.interchange import import_vectors, read_dim
 from clipcal.index.store import Corpus

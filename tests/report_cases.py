@@ -7,25 +7,22 @@ from html.parser import HTMLParser
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.contract import (
+from clipcal.calibrate.contract import Contract, Fingerprint, KeptPromptSet, Labels
+from clipcal.calibrate.heads.head import Head, HeadComparison
+from clipcal.calibrate.labels.table import BINARY
+from clipcal.calibrate.records import (
     Bands,
-    Contract,
     Cut,
     CutProbability,
     Evaluation,
     Expected,
-    Fingerprint,
     HeldOut,
-    KeptPromptSet,
-    Labels,
     OverallModel,
     Reference,
     Sampling,
 )
-from clipcal.calibrate.corpus_scores import CorpusScores
-from clipcal.calibrate.heads import Head, HeadComparison
-from clipcal.calibrate.labels.table import BINARY
-from clipcal.calibrate.scores import decide
+from clipcal.calibrate.scoring.corpus_scores import CorpusScores
+from clipcal.calibrate.scoring.scores import decide
 from clipcal.calibrate.statistics.agreement import CategoryAgreement
 from clipcal.calibrate.statistics.bounds import Estimate, Range, wilson
 from clipcal.calibrate.statistics.ordinal import OrdinalFit

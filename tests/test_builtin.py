@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from clipcal.calibrate.scores import category_scores
+from clipcal.calibrate.scoring.scores import category_scores
 from clipcal.demo.captions import (
     HELD_OUT_PATTERNS,
     PAIR_PATTERNS,

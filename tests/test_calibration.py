@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from clipcal.calibrate.calibration import Calibration, Evaluating, calibrate
-from clipcal.calibrate.contract import Cut
-from clipcal.calibrate.fit import fit_cuts
-from clipcal.calibrate.sample import Sample
-from clipcal.calibrate.scores import decide
+from clipcal.calibrate.cuts.calibration import Calibration, Evaluating, calibrate
+from clipcal.calibrate.cuts.fit import fit_cuts
+from clipcal.calibrate.cuts.sample import Sample
+from clipcal.calibrate.cuts.targets import Goal, Target, parse_bands, parse_target
+from clipcal.calibrate.cuts.thresholds import declare
+from clipcal.calibrate.records import Cut
+from clipcal.calibrate.scoring.scores import decide
 from clipcal.calibrate.statistics.bounds import positives_needed, recall_threshold
 from clipcal.calibrate.statistics.rounding import stored
-from clipcal.calibrate.targets import Goal, Target, parse_bands, parse_target
-from clipcal.calibrate.thresholds import declare
 from clipcal.errors import CalibrationError
 
 BINARY = ("negative", "positive")

@@ -7,18 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipcal.calibrate.calibration import Evaluating, calibrate
-from clipcal.calibrate.columns import BANDS, band_codes, more_columns
-from clipcal.calibrate.contract import Bands, Contract, Cut, Fingerprint, KeptPromptSet, Labels
-from clipcal.calibrate.probabilities import (
+from clipcal.calibrate.contract import Contract, Fingerprint, KeptPromptSet, Labels
+from clipcal.calibrate.cuts.calibration import Evaluating, calibrate
+from clipcal.calibrate.cuts.probabilities import (
     MapChoice,
     class_temperature,
     probabilities,
     with_probabilities,
 )
-from clipcal.calibrate.sample import Sample
+from clipcal.calibrate.cuts.sample import Sample
+from clipcal.calibrate.cuts.targets import Goal, parse_target
+from clipcal.calibrate.decisions.columns import BANDS, band_codes, more_columns
+from clipcal.calibrate.records import Bands, Cut
 from clipcal.calibrate.statistics.probability import ClassTemperature
-from clipcal.calibrate.targets import Goal, parse_target
 from clipcal.errors import CalibrationError
 
 BINARY = ("negative", "positive")

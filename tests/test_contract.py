@@ -6,16 +6,8 @@ import json
 
 import pytest
 
-from clipcal.calibrate.contract import (
-    Contract,
-    Cut,
-    Evaluation,
-    Fingerprint,
-    HeldOut,
-    KeptPromptSet,
-    Labels,
-    check,
-)
+from clipcal.calibrate.contract import Contract, Fingerprint, KeptPromptSet, Labels, check
+from clipcal.calibrate.records import Cut, Evaluation, HeldOut
 from clipcal.calibrate.statistics.bounds import Estimate
 from clipcal.errors import CalibrationError, FingerprintMismatch
 

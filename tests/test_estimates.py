@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipcal.calibrate.contract import Cut
-from clipcal.calibrate.estimates import measure, others, rate, times
-from clipcal.calibrate.sample import CutSample
-from clipcal.calibrate.scores import decide
+from clipcal.calibrate.cuts.estimates import measure, others, rate, times
+from clipcal.calibrate.cuts.sample import CutSample
+from clipcal.calibrate.cuts.targets import Goal, Target, parse_bands, parse_target
+from clipcal.calibrate.cuts.thresholds import Fitted, best_in_sample, declare, with_recall
+from clipcal.calibrate.records import Cut
+from clipcal.calibrate.scoring.scores import decide
 from clipcal.calibrate.statistics.bounds import Estimate, Range, positives_needed, wilson
-from clipcal.calibrate.targets import Goal, Target, parse_bands, parse_target
-from clipcal.calibrate.thresholds import Fitted, best_in_sample, declare, with_recall
 
 F1 = Goal(parse_target("f1"))
 BANDS = Goal(*parse_bands("recall=0.8,precision=0.7")[:1], block=Target("precision", 0.7))

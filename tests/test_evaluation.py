@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import clipcal.calibrate.evaluation as module
-from clipcal.calibrate.calibration import Evaluating, calibrate
-from clipcal.calibrate.evaluation import cross_fit, decide_by, judge_holdout
-from clipcal.calibrate.fit import fit_cuts
-from clipcal.calibrate.sample import Sample
-from clipcal.calibrate.scores import decide
+import clipcal.calibrate.cuts.evaluation as module
+from clipcal.calibrate.cuts.calibration import Evaluating, calibrate
+from clipcal.calibrate.cuts.evaluation import cross_fit, decide_by, judge_holdout
+from clipcal.calibrate.cuts.fit import fit_cuts
+from clipcal.calibrate.cuts.sample import Sample
+from clipcal.calibrate.cuts.targets import Goal, parse_target
+from clipcal.calibrate.cuts.thresholds import Declared, Fitted, declare
+from clipcal.calibrate.scoring.scores import decide
 from clipcal.calibrate.statistics.bounds import wilson
 from clipcal.calibrate.statistics.resampling import cluster_split
-from clipcal.calibrate.targets import Goal, parse_target
-from clipcal.calibrate.thresholds import Declared, Fitted, declare
 
 BINARY = ("negative", "positive")
 LADDER = ("none", "minor", "major")

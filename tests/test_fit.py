@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipcal.calibrate.calibration import Calibration, Evaluating, calibrate
-from clipcal.calibrate.evaluation import f1_of
+from clipcal.calibrate.cuts.calibration import Calibration, Evaluating, calibrate
+from clipcal.calibrate.cuts.evaluation import f1_of
+from clipcal.calibrate.cuts.sample import gather
+from clipcal.calibrate.cuts.targets import Goal, Target, parse_target
 from clipcal.calibrate.labels.table import LabelTable, Match
-from clipcal.calibrate.sample import gather
-from clipcal.calibrate.scores import decide
+from clipcal.calibrate.scoring.scores import decide
 from clipcal.calibrate.statistics.bounds import recall_threshold, wilson
 from clipcal.calibrate.statistics.resampling import cluster_split
 from clipcal.calibrate.statistics.rounding import stored
-from clipcal.calibrate.targets import Goal, Target, parse_target
 from clipcal.errors import CalibrationError
 
 RECALL, F1 = parse_target("recall=0.8"), parse_target("f1")

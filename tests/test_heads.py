@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from clipcal.calibrate.heads import Head, encoded, nearness
-from clipcal.calibrate.heads_fit import (
+from clipcal.calibrate.heads.fit import (
     MOST_KEYS,
     draw_voters,
     fit_probe,
     fit_tip_adapter,
     probe_path,
 )
-from clipcal.calibrate.heads_offer import offer_head
+from clipcal.calibrate.heads.head import Head, encoded, nearness
+from clipcal.calibrate.heads.offer import offer_head
 from clipcal.calibrate.statistics.auc import auc
 from clipcal.calibrate.statistics.resampling import near_copies
 from clipcal.errors import CalibrationError

@@ -91,5 +91,6 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
 
 
 def test_calibrating_loads_no_run_time_of_models() -> None:
-    code = "import clipcal.calibrate.fit, clipcal.calibrate.rescore, clipcal.calibrate.contract"
+    rooms = ("cuts.calibration", "decisions.rescore", "contract", "workflow")
+    code = "import " + ", ".join(f"clipcal.calibrate.{room}" for room in rooms)
     assert not loaded_by(code) & {"torch", "onnxruntime", "faiss", "click", "rich"}

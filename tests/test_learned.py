@@ -13,10 +13,10 @@ from click.testing import CliRunner, Result
 from conftest import DIM, IDENTITY
 
 from clipcal.calibrate.contract import Contract
-from clipcal.calibrate.learned import direction, learn
+from clipcal.calibrate.cuts.sample import Sample
+from clipcal.calibrate.heads.learned import direction, learn
 from clipcal.calibrate.plan import CalibrationPlan
-from clipcal.calibrate.sample import Sample
-from clipcal.calibrate.scoring import (
+from clipcal.calibrate.scoring.under_contract import (
     TextSource,
     choose_prompt_set,
     prompt_vectors,

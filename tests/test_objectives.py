@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import fbeta_score
 
-from clipcal.calibrate.scores import decide
+from clipcal.calibrate.scoring.scores import decide
 from clipcal.calibrate.statistics.bounds import precision_p_value
 from clipcal.calibrate.statistics.multiplicity import holm
 from clipcal.calibrate.statistics.objectives import (

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clipcal.calibrate.decisions.overall import judge, warn_of_missing_levels
+from clipcal.calibrate.decisions.rescore import Decisions, write_csv
 from clipcal.calibrate.labels.table import read_labels
-from clipcal.calibrate.overall import judge, warn_of_missing_levels
-from clipcal.calibrate.rescore import Decisions, write_csv
 from clipcal.prompts.promptset import PromptSet, load_prompt_set, parse_prompt_set
 
 LADDER = ("none", "minor", "major")
@@ -130,7 +130,7 @@ def test_counts_and_undecided_add_up_to_the_images() -> None:
 def test_the_verdict_is_the_last_column_and_changes_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clipcal.calibrate.rescore._ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("clipcal.calibrate.decisions.rescore._ROWS_AT_ONCE", 2)
     made = decided(np.array([[2, 0], [0, 0], [0, -1]]))
     judged = judge(made, SEED)
     assert judged is not None

@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from clipcal.calibrate.prompt_check import check_categories, check_prompts
 from clipcal.calibrate.prompt_choice import FEWEST, Labelled, _without_one, choose, try_choice
-from clipcal.calibrate.scoring import TextSource
+from clipcal.calibrate.scoring.under_contract import TextSource
 from clipcal.cli import app
 from clipcal.errors import CalibrationError
 from clipcal.index.store import Corpus, Outcome

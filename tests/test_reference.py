@@ -12,10 +12,11 @@ from conftest import DIM, IDENTITY
 from report_cases import corpus as corpus_case
 from report_cases import full
 
-from clipcal.calibrate.contract import Contract, Reference
-from clipcal.calibrate.corpus_scores import CorpusScores
+from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.near import clusters_of
+from clipcal.calibrate.records import Reference
 from clipcal.calibrate.reference import FEWEST_NEW, drift_since, reference_of, warn_of_drift
+from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.errors import CalibrationError
 from clipcal.index.shards import Shards
 from clipcal.index.store import Corpus, Outcome

@@ -10,15 +10,15 @@ import pytest
 from report_cases import LADDER, Kept, Page, corpus, evaluation, full, with_bands
 
 from clipcal.calibrate.contract import Contract
-from clipcal.calibrate.corpus_scores import CorpusScores
+from clipcal.calibrate.decisions.rescore import decisions
 from clipcal.calibrate.labels.table import BINARY
 from clipcal.calibrate.report.build import build_report
 from clipcal.calibrate.report.content import Report
 from clipcal.calibrate.report.page import Origin, gather_thumbnails, render
 from clipcal.calibrate.report.pictures import Kind, PictureRow, Shown
 from clipcal.calibrate.report.words import percent
-from clipcal.calibrate.rescore import decisions
-from clipcal.calibrate.scores import decide
+from clipcal.calibrate.scoring.corpus_scores import CorpusScores
+from clipcal.calibrate.scoring.scores import decide
 from clipcal.errors import CalibrationError
 
 

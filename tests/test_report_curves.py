@@ -18,7 +18,7 @@ from clipcal.calibrate.report.curves import (
     cheapest_cut,
     threshold_curves,
 )
-from clipcal.calibrate.scores import decide
+from clipcal.calibrate.scoring.scores import decide
 from clipcal.calibrate.statistics.bounds import wilson
 from clipcal.errors import CalibrationError
 

@@ -17,14 +17,15 @@ from click.testing import CliRunner
 from PIL import Image
 from report_cases import HOSTILE, LADDER, Page, contract_of, corpus, full, with_bands
 
-from clipcal.calibrate.contract import Contract, Cut
-from clipcal.calibrate.corpus_scores import CorpusScores
+from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.labels.table import BINARY
+from clipcal.calibrate.records import Cut
 from clipcal.calibrate.report.build import build_report
 from clipcal.calibrate.report.content import Report
 from clipcal.calibrate.report.page import Origin, gather_thumbnails, render, write_page
 from clipcal.calibrate.report.thumbnails import SIDE, make_thumbnail
 from clipcal.calibrate.report.words import STATUSES
+from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.cli import app
 from clipcal.errors import CalibrationError
 from clipcal.prompts.encode import TextVectors

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_cases import QUALITY, corpus, with_bands
 
-from clipcal.calibrate.contract import Contract, Cut, Expected, Sampling
+from clipcal.calibrate.contract import Contract
+from clipcal.calibrate.records import Cut, Expected, Sampling
 from clipcal.calibrate.report import words
 from clipcal.calibrate.report.words import percent
 from clipcal.calibrate.statistics.agreement import CategoryAgreement

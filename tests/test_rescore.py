@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipcal.calibrate.contract import Contract, Cut, Fingerprint, KeptPromptSet, Labels
-from clipcal.calibrate.rescore import UNDECIDED, decisions, write_csv
+from clipcal.calibrate.contract import Contract, Fingerprint, KeptPromptSet, Labels
+from clipcal.calibrate.decisions.rescore import UNDECIDED, decisions, write_csv
+from clipcal.calibrate.records import Cut
 from clipcal.errors import CalibrationError
 
 BINARY = ("negative", "positive")
@@ -143,7 +144,7 @@ def test_decisions_made_again_from_the_file_are_the_same(tmp_path_factory, steps
 
 
 def test_more_rows_than_are_written_at_once_are_all_written(tmp_path, monkeypatch):
-    monkeypatch.setattr("clipcal.calibrate.rescore._ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("clipcal.calibrate.decisions.rescore._ROWS_AT_ONCE", 7)
     path = tmp_path / "decisions.csv"
     scores = np.arange(30, dtype=np.float32)[:, None]
     write_csv(

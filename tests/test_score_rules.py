@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import logit, softmax
 
-from clipcal.calibrate.score_rules import MARGIN, RULE_NAMES, ScoreRule, rule_for
-from clipcal.calibrate.scores import category_scores, decide
+from clipcal.calibrate.scoring.rules import MARGIN, RULE_NAMES, ScoreRule, rule_for
+from clipcal.calibrate.scoring.scores import category_scores, decide
 from clipcal.errors import CalibrationError, FingerprintMismatch, PromptError
 from clipcal.models.identity import ModelIdentity
 from clipcal.models.registry import find_bundle

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from clipcal.calibrate.scores import category_scores, decide
+from clipcal.calibrate.scoring.scores import category_scores, decide
 from clipcal.errors import CalibrationError
 from clipcal.prompts.encode import PromptVectors, TextVectors, build
 from clipcal.prompts.promptset import Category, PromptSet

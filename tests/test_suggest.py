@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import DIM, IDENTITY
 
-from clipcal.calibrate.corpus_scores import CorpusScores
-from clipcal.calibrate.design import History, sample_design
 from clipcal.calibrate.labels.table import read_labels
-from clipcal.calibrate.suggest import Drawn, Wish, suggest
+from clipcal.calibrate.sampling.design import History, sample_design
+from clipcal.calibrate.sampling.suggest import Drawn, Wish, suggest
+from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.cli import app
 from clipcal.errors import CalibrationError
 from clipcal.index.store import Corpus, Outcome

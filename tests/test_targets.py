@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from clipcal.calibrate.targets import Goal, Target, parse_bands, parse_target
+from clipcal.calibrate.cuts.targets import Goal, Target, parse_bands, parse_target
 from clipcal.errors import CalibrationError
 
 rates = st.floats(0, 1, exclude_min=True, exclude_max=True)

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipcal.calibrate.calibration import Evaluating, calibrate
-from clipcal.calibrate.contract import Cut
-from clipcal.calibrate.sample import Sample
-from clipcal.calibrate.scores import decide
+from clipcal.calibrate.cuts.calibration import Evaluating, calibrate
+from clipcal.calibrate.cuts.sample import Sample
+from clipcal.calibrate.cuts.targets import Goal, Target, parse_target
+from clipcal.calibrate.records import Cut
+from clipcal.calibrate.scoring.scores import decide
 from clipcal.calibrate.statistics.bounds import recall_threshold
 from clipcal.calibrate.statistics.rounding import stored
-from clipcal.calibrate.targets import Goal, Target, parse_target
 from clipcal.errors import CalibrationError
 
 F1, RECALL = parse_target("f1"), parse_target("recall=0.8")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from report_cases import contract_of
 
-from clipcal.calibrate.contract import OverallModel
-from clipcal.calibrate.corpus_scores import CorpusScores
-from clipcal.calibrate.rescore import Decisions
-from clipcal.calibrate.sample import Sample
+from clipcal.calibrate.cuts.sample import Sample
+from clipcal.calibrate.decisions.rescore import Decisions
+from clipcal.calibrate.decisions.verdicts import fit_overall, overall_verdicts, verdict_names
+from clipcal.calibrate.records import OverallModel
+from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.calibrate.statistics.bounds import wilson
-from clipcal.calibrate.verdicts import fit_overall, overall_verdicts, verdict_names
 from clipcal.errors import CalibrationError, LabelError
 from clipcal.prompts.promptset import PromptSet, parse_prompt_set
 

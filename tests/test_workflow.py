@@ -11,12 +11,12 @@ import pytest
 from conftest import DIM, IDENTITY
 
 from clipcal.calibrate.contract import Contract
-from clipcal.calibrate.corpus_scores import score_corpus, similarities
-from clipcal.calibrate.flagged import near_flagged
+from clipcal.calibrate.decisions.flagged import near_flagged
+from clipcal.calibrate.decisions.rescore import count_decisions, decisions, write_csv
 from clipcal.calibrate.plan import CalibrationPlan
-from clipcal.calibrate.rescore import count_decisions, decisions, write_csv
 from clipcal.calibrate.score_file import write_scores
-from clipcal.calibrate.scoring import (
+from clipcal.calibrate.scoring.corpus_scores import score_corpus, similarities
+from clipcal.calibrate.scoring.under_contract import (
     TextSource,
     choose_prompt_set,
     prompt_vectors,

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.contract import Contract, Cut, Evaluation, HeldOut
-from clipcal.calibrate.corpus_scores import CorpusScores
-from clipcal.calibrate.fit import level_phrase
+from clipcal.calibrate.contract import Contract
+from clipcal.calibrate.cuts.fit import level_phrase
+from clipcal.calibrate.decisions.rescore import UNDECIDED, decisions
+from clipcal.calibrate.records import Cut, Evaluation, HeldOut
 from clipcal.calibrate.report.column import Column, Labelled, Labels, columns, gather_labels
 from clipcal.calibrate.report.content import (
     BANDS,
@@ -30,8 +31,8 @@ from clipcal.calibrate.report.pictures import (
     pictures_per_row,
     without_threshold,
 )
-from clipcal.calibrate.rescore import UNDECIDED, decisions
-from clipcal.calibrate.scores import decide
+from clipcal.calibrate.scoring.corpus_scores import CorpusScores
+from clipcal.calibrate.scoring.scores import decide
 
 USUAL_COSTS = (Costs(1, 1), Costs(5, 1), Costs(10, 1))
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcal.calibrate.contract import Contract
-from clipcal.calibrate.corpus_scores import CorpusScores
+from clipcal.calibrate.cuts.sample import merge_copies
 from clipcal.calibrate.labels.table import UNKNOWN
-from clipcal.calibrate.sample import merge_copies
+from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.errors import CalibrationError
 
 Codes = NDArray[np.int8]  # (n,) or (n, c), index into the levels, -1 where unknown

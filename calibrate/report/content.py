@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from clipcal.calibrate.contract import Contract, Cut, HeldOut
+from clipcal.calibrate.contract import Contract
+from clipcal.calibrate.records import Cut, HeldOut
 from clipcal.calibrate.report.curves import Curves
 from clipcal.calibrate.report.histogram import Histogram, Limit
 from clipcal.calibrate.report.pictures import PictureRow, Shown

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.scores import decide, refuse_nan
+from clipcal.calibrate.scoring.scores import decide, refuse_nan
 from clipcal.calibrate.statistics.bounds import Estimate, wilson
 from clipcal.errors import CalibrationError
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.contract import Cut
+from clipcal.calibrate.records import Cut
 from clipcal.calibrate.report.column import Column
 
 BINS = 48

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from clipcal.calibrate.contract import Bands, Contract, Cut, Sampling
+from clipcal.calibrate.contract import Contract
+from clipcal.calibrate.records import Bands, Cut, Sampling
 from clipcal.calibrate.report.content import CutReport
 from clipcal.calibrate.statistics.agreement import CategoryAgreement
 from clipcal.calibrate.statistics.bounds import Estimate, Range

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from clipcal.calibrate.heads import Head, HeadComparison
-from clipcal.calibrate.heads_offer import offer_head
+from clipcal.calibrate.cuts.sample import Sample
+from clipcal.calibrate.heads.head import Head, HeadComparison
+from clipcal.calibrate.heads.offer import offer_head
 from clipcal.calibrate.labels.table import UNKNOWN
-from clipcal.calibrate.sample import Sample
 from clipcal.calibrate.statistics.resampling import cluster_split
 from clipcal.errors import CalibrationError
 from clipcal.prompts.encode import PromptVectors

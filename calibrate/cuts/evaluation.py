@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.contract import Evaluation, HeldOut
-from clipcal.calibrate.estimates import rate
-from clipcal.calibrate.fit import Fits, Place, fit_cuts
-from clipcal.calibrate.sample import CutSample, Sample
-from clipcal.calibrate.scores import decide
+from clipcal.calibrate.cuts.estimates import rate
+from clipcal.calibrate.cuts.fit import Fits, Place, fit_cuts
+from clipcal.calibrate.cuts.sample import CutSample, Sample
+from clipcal.calibrate.cuts.targets import Goal
+from clipcal.calibrate.cuts.thresholds import Declared
+from clipcal.calibrate.records import Evaluation, HeldOut
+from clipcal.calibrate.scoring.scores import decide
 from clipcal.calibrate.statistics.bounds import Estimate
 from clipcal.calibrate.statistics.resampling import cluster_folds, cluster_split
-from clipcal.calibrate.targets import Goal
-from clipcal.calibrate.thresholds import Declared
 from clipcal.errors import CalibrationError
 
 Flags = NDArray[np.bool_]

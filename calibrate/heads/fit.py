@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.heads import Head, encoded, nearness
+from clipcal.calibrate.heads.head import Head, encoded, nearness
 from clipcal.errors import CalibrationError
 
 Embeddings = NDArray[np.floating]  # (n, d) rows L2-normalised

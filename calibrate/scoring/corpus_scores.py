@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.score_rules import MARGIN, ScoreRule
-from clipcal.calibrate.scores import category_scores
+from clipcal.calibrate.scoring.rules import MARGIN, ScoreRule
+from clipcal.calibrate.scoring.scores import category_scores
 from clipcal.errors import StoreError
 from clipcal.files import replacing
 from clipcal.index.store import Corpus

@@ -9,9 +9,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.contract import Contract, Cut
-from clipcal.calibrate.probabilities import probabilities
-from clipcal.calibrate.scores import Scores, decide
+from clipcal.calibrate.contract import Contract
+from clipcal.calibrate.cuts.probabilities import probabilities
+from clipcal.calibrate.records import Cut
+from clipcal.calibrate.scoring.scores import Scores, decide
 from clipcal.calibrate.statistics.temperature import class_probabilities
 
 Band = Literal["allow", "review", "block"]

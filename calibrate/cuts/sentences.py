@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from clipcal.calibrate.contract import Bands, Cut
-from clipcal.calibrate.targets import Goal, Target
+from clipcal.calibrate.cuts.targets import Goal, Target
+from clipcal.calibrate.records import Bands, Cut
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clipcal.calibrate.contract import Cut, Evaluation
-from clipcal.calibrate.estimates import measure
-from clipcal.calibrate.evaluation import (
+from clipcal.calibrate.cuts.estimates import measure
+from clipcal.calibrate.cuts.evaluation import (
     CrossFit,
     Levels,
     cross_fit,
@@ -17,13 +16,14 @@ from clipcal.calibrate.evaluation import (
     judge_holdout,
     split,
 )
-from clipcal.calibrate.fit import Fits, Place, fit_cuts, level_phrase
-from clipcal.calibrate.sample import Sample
-from clipcal.calibrate.scores import Scores
-from clipcal.calibrate.sentences import Subject, describe
+from clipcal.calibrate.cuts.fit import Fits, Place, fit_cuts, level_phrase
+from clipcal.calibrate.cuts.sample import Sample
+from clipcal.calibrate.cuts.sentences import Subject, describe
+from clipcal.calibrate.cuts.targets import Goal
+from clipcal.calibrate.cuts.thresholds import Declared, Fitted, Vector, declare
+from clipcal.calibrate.records import Cut, Evaluation
+from clipcal.calibrate.scoring.scores import Scores
 from clipcal.calibrate.statistics.bounds import check_rate
-from clipcal.calibrate.targets import Goal
-from clipcal.calibrate.thresholds import Declared, Fitted, Vector, declare
 from clipcal.errors import CalibrationError
 
 Cuts = dict[str, dict[str, Cut]]  # by category, then by level above the lowest, low to high

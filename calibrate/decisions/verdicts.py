@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.contract import Contract, OverallModel
-from clipcal.calibrate.corpus_scores import CorpusScores
+from clipcal.calibrate.contract import Contract
+from clipcal.calibrate.cuts.sample import Sample
+from clipcal.calibrate.decisions.overall import Verdicts, judge, warn_of_missing_levels
+from clipcal.calibrate.decisions.rescore import Decisions
 from clipcal.calibrate.labels.matching import match_images
 from clipcal.calibrate.labels.overall import read_overall
 from clipcal.calibrate.labels.table import UNKNOWN
-from clipcal.calibrate.overall import Verdicts, judge, warn_of_missing_levels
-from clipcal.calibrate.rescore import Decisions
-from clipcal.calibrate.sample import Sample
+from clipcal.calibrate.records import OverallModel
+from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.calibrate.statistics.agreement import kappa_estimate
 from clipcal.calibrate.statistics.bounds import Estimate, wilson
 from clipcal.calibrate.statistics.ordinal import fit_ordinal, predict

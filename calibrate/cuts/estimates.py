@@ -5,9 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.contract import Bands, Cut, Expected
-from clipcal.calibrate.sample import CutSample
-from clipcal.calibrate.scores import decide
+from clipcal.calibrate.cuts.sample import CutSample
+from clipcal.calibrate.cuts.targets import Goal, Target
+from clipcal.calibrate.cuts.thresholds import (
+    Fitted,
+    Vector,
+    best_in_sample,
+    evidence_of_precision,
+    with_precision,
+    with_recall,
+)
+from clipcal.calibrate.records import Bands, Cut, Expected
+from clipcal.calibrate.scoring.scores import decide
 from clipcal.calibrate.statistics.bounds import Estimate, Range
 from clipcal.calibrate.statistics.objectives import certified_precision
 from clipcal.calibrate.statistics.planning import (
@@ -17,15 +26,6 @@ from clipcal.calibrate.statistics.planning import (
 )
 from clipcal.calibrate.statistics.resampling import bootstrap_threshold
 from clipcal.calibrate.statistics.weighting import weighted_rate
-from clipcal.calibrate.targets import Goal, Target
-from clipcal.calibrate.thresholds import (
-    Fitted,
-    Vector,
-    best_in_sample,
-    evidence_of_precision,
-    with_precision,
-    with_recall,
-)
 
 Flags = NDArray[np.bool_]
 

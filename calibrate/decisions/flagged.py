@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clipcal.calibrate.contract import Contract, Cut
-from clipcal.calibrate.corpus_scores import CorpusScores
-from clipcal.calibrate.scores import decide
+from clipcal.calibrate.contract import Contract
+from clipcal.calibrate.records import Cut
+from clipcal.calibrate.scoring.corpus_scores import CorpusScores
+from clipcal.calibrate.scoring.scores import decide
 from clipcal.errors import CalibrationError
 from clipcal.index.neighbours import Neighbour, search
 from clipcal.index.store import Corpus

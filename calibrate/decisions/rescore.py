@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
-from clipcal.calibrate.columns import Column
-from clipcal.calibrate.contract import Contract, Cut
-from clipcal.calibrate.scores import Scores, decide
+from clipcal.calibrate.contract import Contract
+from clipcal.calibrate.decisions.columns import Column
+from clipcal.calibrate.records import Cut
+from clipcal.calibrate.scoring.scores import Scores, decide
 from clipcal.errors import CalibrationError
 from clipcal.files import replacing
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.rescore import UNDECIDED, Decisions
+from clipcal.calibrate.decisions.rescore import UNDECIDED, Decisions
 from clipcal.prompts.promptset import BINARY_LEVELS, OTHERWISE, PromptSet
 from clipcal.prompts.rules import Counts, Rule, evaluate, parse_rule
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from clipcal.calibrate.contract import Contract, Fingerprint, check
-from clipcal.calibrate.corpus_scores import CorpusScores, score_corpus
-from clipcal.calibrate.heads import Head
-from clipcal.calibrate.score_rules import ScoreRule
+from clipcal.calibrate.heads.head import Head
+from clipcal.calibrate.scoring.corpus_scores import CorpusScores, score_corpus
+from clipcal.calibrate.scoring.rules import ScoreRule
 from clipcal.index.store import Corpus
 from clipcal.prompts.encode import PromptVectors, build
 from clipcal.prompts.promptset import PromptSet, load_prompt_set

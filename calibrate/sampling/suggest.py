@@ -12,9 +12,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.contract import Contract, Cut
-from clipcal.calibrate.corpus_scores import CorpusScores
-from clipcal.calibrate.design import History, SampleDesign, sample_design, union, without
+from clipcal.calibrate.contract import Contract
+from clipcal.calibrate.records import Cut
+from clipcal.calibrate.sampling.design import History, SampleDesign, sample_design, union, without
+from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.calibrate.statistics.probability import apply_map
 from clipcal.calibrate.statistics.resampling import near_copies
 from clipcal.calibrate.statistics.sampling import (

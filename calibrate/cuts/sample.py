@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clipcal.calibrate.labels.matching import Match
 from clipcal.calibrate.labels.table import UNKNOWN, LabelTable
-from clipcal.calibrate.scores import Scores
+from clipcal.calibrate.scoring.scores import Scores
 from clipcal.errors import CalibrationError
 
 Rows = NDArray[np.int64]

@@ -8,10 +8,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.contract import Cut, CutProbability
+from clipcal.calibrate.cuts.sample import CutSample, Sample
+from clipcal.calibrate.cuts.thresholds import side
 from clipcal.calibrate.labels.table import UNKNOWN
-from clipcal.calibrate.sample import CutSample, Sample
-from clipcal.calibrate.scores import Scores
+from clipcal.calibrate.records import Cut, CutProbability
+from clipcal.calibrate.scoring.scores import Scores
 from clipcal.calibrate.statistics.prior_shift import adjust, corpus_prevalence
 from clipcal.calibrate.statistics.probability import (
     ClassTemperature,
@@ -23,7 +24,6 @@ from clipcal.calibrate.statistics.probability import (
 from clipcal.calibrate.statistics.reliability import assess_map, choose_map
 from clipcal.calibrate.statistics.resampling import cluster_folds
 from clipcal.calibrate.statistics.temperature import assess_temperature, fit_temperature
-from clipcal.calibrate.thresholds import side
 from clipcal.errors import CalibrationError
 
 MapChoice = Literal["auto", "platt", "isotonic", "beta", "temperature"]

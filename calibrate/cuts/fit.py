@@ -7,13 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from clipcal.calibrate.sample import CutSample, Sample
-from clipcal.calibrate.statistics.multiplicity import divide_risk
-from clipcal.calibrate.statistics.objectives import PrecisionEvidence, certified_precision
-from clipcal.calibrate.statistics.ordinal import fit_ordinal, level_thresholds
-from clipcal.calibrate.statistics.rounding import stored
-from clipcal.calibrate.targets import Goal, Target
-from clipcal.calibrate.thresholds import (
+from clipcal.calibrate.cuts.sample import CutSample, Sample
+from clipcal.calibrate.cuts.targets import Goal, Target
+from clipcal.calibrate.cuts.thresholds import (
     Declared,
     Fitted,
     Vector,
@@ -25,6 +21,10 @@ from clipcal.calibrate.thresholds import (
     with_recall,
     within_budget,
 )
+from clipcal.calibrate.statistics.multiplicity import divide_risk
+from clipcal.calibrate.statistics.objectives import PrecisionEvidence, certified_precision
+from clipcal.calibrate.statistics.ordinal import fit_ordinal, level_thresholds
+from clipcal.calibrate.statistics.rounding import stored
 
 Place = tuple[int, int]  # column and rank of a cut
 Fits = dict[Place, Fitted]

@@ -21,8 +21,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.heads import Head, HeadComparison, HeadKind, nearness
-from clipcal.calibrate.heads_fit import (
+from clipcal.calibrate.heads.fit import (
     check_shapes,
     draw_voters,
     fill_cache,
@@ -31,6 +30,7 @@ from clipcal.calibrate.heads_fit import (
     probe_path,
     total_variance,
 )
+from clipcal.calibrate.heads.head import Head, HeadComparison, HeadKind, nearness
 from clipcal.calibrate.statistics.auc import auc, auc_difference, auc_estimate
 from clipcal.calibrate.statistics.bounds import Range
 from clipcal.calibrate.statistics.resampling import cluster_folds

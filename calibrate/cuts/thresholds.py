@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.contract import Status
-from clipcal.calibrate.sample import CutSample
-from clipcal.calibrate.scores import Scores
+from clipcal.calibrate.cuts.sample import CutSample
+from clipcal.calibrate.cuts.targets import Goal, Target
+from clipcal.calibrate.records import Status
+from clipcal.calibrate.scoring.scores import Scores
 from clipcal.calibrate.statistics.bounds import recall_threshold
 from clipcal.calibrate.statistics.objectives import (
     PrecisionEvidence,
@@ -23,7 +24,6 @@ from clipcal.calibrate.statistics.objectives import (
     smallest_declared,
 )
 from clipcal.calibrate.statistics.rounding import stored
-from clipcal.calibrate.targets import Goal, Target
 from clipcal.errors import CalibrationError
 
 Vector = NDArray[np.floating]  # (n,)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clipcal.calibrate.score_rules import MARGIN, ScoreRule
+from clipcal.calibrate.scoring.rules import MARGIN, ScoreRule
 from clipcal.errors import CalibrationError, PromptError
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""From thresholds to a decision on every image."""

@@ -1,0 +1,1 @@
+"""Scores learned from labels on frozen embeddings."""

@@ -1,0 +1,1 @@
+"""From embeddings and text vectors to scores."""
