@@ -47,6 +47,10 @@ class Bands(Record):
         What was asked of it, such as ``precision=0.9``.
     upper : float or None
         At or above the cut's threshold; None where nothing can be blocked unseen.
+    interval : Range or None
+        `upper` with a bootstrap interval.
+    n : int
+        Labelled images.
     evidence : int or None
         How many labelled images the guarantee rests on.
     confidence : float or None
@@ -54,13 +58,17 @@ class Bands(Record):
     precision : Estimate or None
         At `upper`, on the labels.
     allow, review, block : int
-        Images of the corpus; `review` is what people have to look at.
+        Images of the corpus; `review` is what people have to look at. Nothing is allowed where
+        the cut's own threshold is not certified, and nothing is blocked where `upper` is not.
     misses : Range or None
         Expected positives among those allowed.
     wrongly_blocked : Range or None
         Expected negatives among those blocked.
     guarantee : str or None
         Of the precision, with its assumptions, as a sentence.
+    further_flagged, further_labels : int or None
+        How many more flagged images a guarantee needs, and about how many images must be
+        labelled to find them.
     next_step : str
         What to do now.
     """
@@ -68,6 +76,8 @@ class Bands(Record):
     status: Status
     objective: str
     upper: float | None
+    interval: Range | None = None
+    n: int = Field(default=0, ge=0)
     evidence: int | None = None
     confidence: float | None = None
     precision: Estimate | None = None
@@ -77,6 +87,8 @@ class Bands(Record):
     misses: Range | None = None
     wrongly_blocked: Range | None = None
     guarantee: str | None = None
+    further_flagged: int | None = None
+    further_labels: int | None = None
     next_step: str
 
 
@@ -133,7 +145,8 @@ class Cut(Record):
         At the threshold, on the labels that it was fitted to; precision is None where there
         are no negatives or no flags. An evaluation is what is without optimism.
     flags : int or None
-        How many images of the corpus it flags.
+        How many images of the corpus it flags; where a budget is too small for any threshold,
+        how many share the highest score.
     expected : Expected or None
         How many of them are right and wrong, and how many are missed.
     guarantee : str or None

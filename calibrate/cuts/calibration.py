@@ -18,9 +18,10 @@ from clipcal.calibrate.cuts.evaluation import (
 )
 from clipcal.calibrate.cuts.fit import Fits, Place, fit_cuts, level_phrase
 from clipcal.calibrate.cuts.sample import Sample
-from clipcal.calibrate.cuts.sentences import Subject, describe
+from clipcal.calibrate.cuts.sentences import Subject, describe, options
 from clipcal.calibrate.cuts.targets import Goal
 from clipcal.calibrate.cuts.thresholds import Declared, Fitted, Vector, declare
+from clipcal.calibrate.labels.table import UNKNOWN
 from clipcal.calibrate.records import Cut, Evaluation
 from clipcal.calibrate.scoring.scores import Scores
 from clipcal.calibrate.statistics.bounds import check_rate
@@ -43,6 +44,9 @@ class Evaluating:
         Of the divisions and of the bootstrap.
     draws : int
         Of the bootstrap that gives thresholds their intervals; 0 does without.
+    share : float
+        Which share of the images that people label reaches the fit, before the hold-out; less
+        than 1 where scores are learned from the others.
     """
 
     holdout: float = 0.0
@@ -50,6 +54,7 @@ class Evaluating:
     repeats: int = 5
     seed: int = 0
     draws: int = 200
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +88,7 @@ def calibrate(
     levels: Sequence[str],
     *,
     source: str = "FILE.csv",
+    population: str = "",
     evaluating: Evaluating = Evaluating(),
 ) -> Calibration:
     """Fit a cut per category and level, and tell what is known of each.
@@ -101,6 +107,8 @@ def calibrate(
         From low to high.
     source : str
         The label file's name, for the next commands.
+    population : str
+        Which images guarantees speak of, where not of the whole corpus.
     evaluating : Evaluating
         On what else the cuts are tried.
 
@@ -126,6 +134,7 @@ def calibrate(
     if evaluating.folds > 1:
         crossfit = cross_fit(
             kept,
+            fits,
             goal,
             declared,
             categories,
@@ -134,7 +143,9 @@ def calibrate(
             repeats=evaluating.repeats,
             seed=evaluating.seed,
         )
-    corpus = _Corpus(corpus_scores, declared, tuple(categories), tuple(levels), source)
+    corpus = _Corpus(
+        corpus_scores, declared, tuple(categories), tuple(levels), source, population, options(goal)
+    )
     cuts = {
         category: {
             level: _tell(fits[column, rank], kept, corpus, (column, rank), goal, evaluating)
@@ -162,12 +173,17 @@ class _Corpus:
     categories: tuple[str, ...]
     levels: tuple[str, ...]
     source: str
+    population: str
+    asked: str
 
     def subject(self, place: Place) -> Subject:
         """Name a cut."""
         column, rank = place
         phrase = level_phrase(self.levels, rank)
-        return Subject(self.categories[column], phrase, self.source, len(self.scores))
+        images = len(self.scores)
+        return Subject(
+            self.categories[column], phrase, self.source, images, self.population, self.asked
+        )
 
     def candidates(self, column: int) -> Vector:
         """Return the thresholds at which a precision may be certified, if one is asked for."""
@@ -192,6 +208,7 @@ def _tell(
         goal,
         draws=evaluating.draws,
         seed=evaluating.seed,
+        share=evaluating.share * (1 - evaluating.holdout),
     )
     return describe(measured, goal, corpus.subject(place))
 
@@ -207,7 +224,8 @@ def _check_confidence(goal: Goal) -> None:
 
 def _refuse_picked(sample: Sample, goal: Goal, source: str) -> None:
     """Refuse a guarantee from labels near the threshold alone: they are not like the others."""
-    if goal.target.guaranteed and len(sample) and not sample.backing.any():
+    known = sample.values != UNKNOWN
+    if goal.target.guaranteed and known.any() and not sample.backing.any():
         raise CalibrationError(
             f"All {len(sample):,} labelled images in {source} were picked for their scores, and "
             f"say nothing of how many positives lie elsewhere: no {goal.target} can be "

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +21,7 @@ from clipcal.calibrate.cuts.thresholds import (
 from clipcal.calibrate.records import Bands, Cut, Expected
 from clipcal.calibrate.scoring.scores import decide
 from clipcal.calibrate.statistics.bounds import Estimate, Range
-from clipcal.calibrate.statistics.objectives import certified_precision
+from clipcal.calibrate.statistics.objectives import certified_precision, declared_grid
 from clipcal.calibrate.statistics.planning import (
     Further,
     further_for_precision,
@@ -29,8 +32,7 @@ from clipcal.calibrate.statistics.weighting import weighted_rate
 
 Flags = NDArray[np.bool_]
 
-_MOST_LOOKED_AT = 500
-_LIKELY_TESTS = 6  # thresholds that will share the risk once there are more labels, as a guess
+_LIKELY_TESTS = 10  # thresholds that will share the risk once there are more labels, as a guess
 
 
 def measure(
@@ -42,6 +44,7 @@ def measure(
     *,
     draws: int = 200,
     seed: int = 0,
+    share: float = 1.0,
 ) -> Cut:
     """Tell what labels and corpus say of a fitted threshold.
 
@@ -59,14 +62,20 @@ def measure(
         What it was fitted to.
     draws, seed : int
         Of the bootstrap.
+    share : float
+        Which share of the images that people label reaches the fit.
 
     Returns
     -------
     Cut
         Without sentences.
     """
-    further = _further(fitted, cut, candidates, goal)
+    further = None
+    if goal.target.guaranteed:
+        further = _further(fitted, cut, corpus_scores, goal.target, goal, share)
     flags = None if fitted.threshold is None else _flags(corpus_scores, fitted.threshold)
+    if goal.target.kind == "budget" and fitted.status == "insufficient":
+        flags = int(np.count_nonzero(corpus_scores == corpus_scores.max()))
     return Cut(
         status=fitted.status,
         threshold=fitted.threshold,
@@ -82,7 +91,7 @@ def measure(
         expected=_expected(cut, fitted.threshold, flags, len(corpus_scores), goal.confidence),
         further_positives=further and further.backing,
         further_labels=further and further.labels,
-        bands=_bands(fitted, cut, corpus_scores, goal),
+        bands=_bands(fitted, cut, corpus_scores, candidates, goal, draws, seed, share),
         next_step="",
     )
 
@@ -90,6 +99,11 @@ def measure(
 def rate(cut: CutSample, of: Flags, among: Flags, confidence: float) -> Estimate | None:
     """Estimate the rate of `of` among some of the images, weighted; None where there are none."""
     return weighted_rate(of[among], cut.weights[among], confidence)
+
+
+def rate_of_files(cut: CutSample, of: Flags, among: Flags, confidence: float) -> Estimate | None:
+    """Estimate the same where every copy counts, as in a number of the corpus's images."""
+    return weighted_rate(of[among], (cut.weights * cut.copies)[among], confidence)
 
 
 def _rates(
@@ -129,62 +143,91 @@ def _expected(
     if threshold is None or flags is None or not len(cut):
         return None
     flagged = decide(cut.scores, threshold)
-    right = times(flags, rate(cut, cut.positive, flagged, confidence))
-    missed = times(images - flags, rate(cut, cut.positive, ~flagged, confidence))
+    right = times(flags, rate_of_files(cut, cut.positive, flagged, confidence))
+    missed = times(images - flags, rate_of_files(cut, cut.positive, ~flagged, confidence))
     return Expected(true_flags=right, false_flags=others(flags, right), misses=missed)
 
 
-def _bands(fitted: Fitted, cut: CutSample, corpus_scores: Vector, goal: Goal) -> Bands | None:
+def _bands(
+    fitted: Fitted,
+    cut: CutSample,
+    corpus_scores: Vector,
+    candidates: Vector,
+    goal: Goal,
+    draws: int,
+    seed: int,
+    share: float,
+) -> Bands | None:
+    """Count the bands; what is not certified is neither allowed nor blocked unseen."""
     upper = fitted.upper
     if upper is None or goal.block is None:
         return None
-    images = len(corpus_scores)
-    flags = 0 if fitted.threshold is None else _flags(corpus_scores, fitted.threshold)
-    blocked = 0 if upper.threshold is None else _flags(corpus_scores, upper.threshold)
-    precision = misses = None
-    if upper.threshold is not None:
-        above = decide(cut.scores, upper.threshold)
-        precision = rate(cut, cut.positive, above, goal.confidence)
-    if fitted.threshold is not None:
-        below = ~decide(cut.scores, fitted.threshold)
-        misses = times(images - flags, rate(cut, cut.positive, below, goal.confidence))
+    above = upper.threshold
+    lower = fitted.threshold if fitted.status == "certified" else None
+    allowed = 0 if lower is None else len(corpus_scores) - _flags(corpus_scores, lower)
+    blocked = 0 if above is None else _flags(corpus_scores, above)
+    of_blocked = misses = precision = None
+    if above is not None:
+        flagged = decide(cut.scores, above)
+        precision = rate(cut, cut.positive, flagged, goal.confidence)
+        of_blocked = rate_of_files(cut, cut.positive, flagged, goal.confidence)
+    if lower is not None:
+        below = ~decide(cut.scores, lower)
+        misses = times(allowed, rate_of_files(cut, cut.positive, below, goal.confidence))
+    further = _further(upper, cut, corpus_scores, goal.block, goal, share)
     return Bands(
         status=upper.status,
         objective=str(goal.block),
-        upper=upper.threshold,
+        upper=above,
+        interval=_interval(upper, cut, candidates, replace(goal, target=goal.block), draws, seed),
+        n=len(cut),
         evidence=upper.evidence,
         confidence=upper.confidence,
         precision=precision,
-        allow=images - flags if fitted.threshold is not None else 0,
-        review=flags - blocked if fitted.threshold is not None else images - blocked,
+        allow=allowed,
+        review=len(corpus_scores) - allowed - blocked,
         block=blocked,
         misses=misses,
-        wrongly_blocked=others(blocked, times(blocked, precision)),
+        wrongly_blocked=others(blocked, times(blocked, of_blocked)),
+        further_flagged=further and further.backing,
+        further_labels=further and further.labels,
         next_step="",
     )
 
 
-def _further(fitted: Fitted, cut: CutSample, candidates: Vector, goal: Goal) -> Further | None:
-    if not goal.target.guaranteed or fitted.status == "certified":
+def _further(
+    fitted: Fitted,
+    cut: CutSample,
+    corpus_scores: Vector,
+    target: Target,
+    goal: Goal,
+    share: float,
+) -> Further | None:
+    if fitted.status == "certified":
         return None
     labels = int(np.count_nonzero(cut.uniform))
-    if goal.target.kind == "recall":
+    if target.kind == "recall":
         positives = int(np.count_nonzero(cut.positive & cut.uniform))
         confidence = fitted.confidence or goal.confidence
-        return further_for_recall(goal.target.rate, confidence, positives, labels)
-    # A plan may look at thresholds that the test must not: those with few labels yet.
-    ranked = np.unique(cut.scores[cut.uniform])
-    some = ranked[:: max(len(ranked) // _MOST_LOOKED_AT, 1)]
-    seen = evidence_of_precision(cut, some, goal.target)
-    risk = goal.risk / max(len(candidates), _LIKELY_TESTS)
-    return further_for_precision(goal.target.rate, risk, seen.flagged, seen.hits, labels)
+        found: Further | None = further_for_recall(target.rate, confidence, positives, labels)
+    else:
+        # More labels will make candidates worth declaring that flag fewer images.
+        grid = declared_grid(corpus_scores)
+        seen = evidence_of_precision(cut, grid, target)
+        found = further_for_precision(
+            target.rate, goal.risk / _LIKELY_TESTS, seen.flagged, seen.hits, labels
+        )
+    if found is None or found.labels is None:
+        return found
+    return Further(found.backing, math.ceil(found.labels / share))
 
 
 def _interval(
     fitted: Fitted, cut: CutSample, candidates: Vector, goal: Goal, draws: int, seed: int
 ) -> Range | None:
     """Fit the threshold again and again to labels drawn from these, whole clusters at a time."""
-    if fitted.threshold is None or not draws or goal.target.kind in ("budget", "levels"):
+    exact = goal.target.kind in ("budget", "levels")  # counted, or too slow to fit again and again
+    if fitted.threshold is None or fitted.lowered or not draws or exact:
         return None
 
     def fit(positions: NDArray[np.floating], _: Flags) -> float | None:

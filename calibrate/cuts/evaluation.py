@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from clipcal.calibrate.cuts.thresholds import Declared
 from clipcal.calibrate.records import Evaluation, HeldOut
 from clipcal.calibrate.scoring.scores import decide
 from clipcal.calibrate.statistics.bounds import Estimate
-from clipcal.calibrate.statistics.resampling import cluster_folds, cluster_split
+from clipcal.calibrate.statistics.resampling import cluster_folds
 from clipcal.errors import CalibrationError
 
 Flags = NDArray[np.bool_]
@@ -41,7 +42,11 @@ class CrossFit:
 
 
 def split(sample: Sample, holdout: float, seed: int) -> tuple[Sample, Sample | None]:
-    """Keep out a share of the labelled images; near copies stay on one side.
+    """Keep out a share of the labelled images.
+
+    The images to fit to are drawn one by one: only so are they a random sample, which a guarantee
+    needs. Whole groups of near copies on one side would not be. Of the others those are judged
+    that have no near copy among the first.
 
     Parameters
     ----------
@@ -71,8 +76,22 @@ def split(sample: Sample, holdout: float, seed: int) -> tuple[Sample, Sample | N
             f"The hold-out is {holdout:g}; it must be a share from 0 to below 1, as in: "
             f"clipcal calibrate --labels FILE.csv --holdout 0.5"
         )
-    out = cluster_split(sample.clusters, holdout, np.random.default_rng(seed))
-    return sample[~out], sample[out]
+    out = _drawn(len(sample), round(holdout * len(sample)), seed)
+    kept = sample[~out]
+    judged = sample[out & ~np.isin(sample.clusters, kept.clusters)]
+    if not len(kept) or not len(judged):
+        raise CalibrationError(
+            f"A hold-out of {holdout:g} of {len(sample)} labelled images leaves one side empty. "
+            f"Label more images, or do without: clipcal calibrate --holdout 0"
+        )
+    return kept, judged
+
+
+def _drawn(n: int, count: int, seed: int) -> Flags:
+    """Draw some of n images."""
+    drawn = np.zeros(n, np.bool_)
+    drawn[np.random.default_rng(seed).permutation(n)[:count]] = True
+    return drawn
 
 
 def judge_holdout(
@@ -103,6 +122,7 @@ def decide_by(fits: Fits, sample: Sample) -> Levels:
 
 def cross_fit(
     sample: Sample,
+    fits: Fits,
     goal: Goal,
     declared: Declared,
     categories: Sequence[str],
@@ -115,12 +135,17 @@ def cross_fit(
     """Fit without a part of the labelled images, decide that part, and so on round.
 
     What is judged is the procedure: every fold has thresholds of its own, fitted to somewhat
-    fewer labels than the contract's.
+    fewer labels than the contract's. Where a cut is certified and a fold has too few labels for
+    that, its threshold is of another kind and is not judged. Since the folds share most of their
+    labels, intervals are widened by :math:`\\sqrt{1 + K/(K-1)}` for K folds, after Nadeau and
+    Bengio (2003), "Inference for the generalization error", *Machine Learning* 52, 239-281.
 
     Parameters
     ----------
     sample : Sample
         Labelled images.
+    fits : dict
+        The cuts fitted to all of them.
     goal : Goal
         What is fitted.
     declared : Declared
@@ -143,7 +168,7 @@ def cross_fit(
     if folds < 2:
         return None
     rng = np.random.default_rng(seed)
-    flagged = [_left_out(sample, goal, declared, levels, folds, rng) for _ in range(repeats)]
+    flagged = [_left_out(sample, fits, goal, declared, levels, folds, rng) for _ in range(repeats)]
     judged = [
         {place: _judge_fold(sample, place, flags, goal, folds) for place, flags in once.items()}
         for once in flagged
@@ -159,6 +184,7 @@ Marks = NDArray[np.float32]  # (n,): 1 flagged, 0 not, NaN where there was no th
 
 def _left_out(
     sample: Sample,
+    fits: Fits,
     goal: Goal,
     declared: Declared,
     levels: Sequence[str],
@@ -173,7 +199,8 @@ def _left_out(
         out = fold == number
         for place, fit in fit_cuts(sample[~out], goal, declared, levels).items():
             mark = marks.setdefault(place, np.full(len(sample), np.nan, np.float32))
-            mark[out] = _flags(sample.scores[out, place[0]], fit.threshold)
+            if fits[place].status != "certified" or fit.status == "certified":
+                mark[out] = _flags(sample.scores[out, place[0]], fit.threshold)
     return marks
 
 
@@ -194,12 +221,12 @@ def _judge_fold(sample: Sample, place: Place, marks: Marks, goal: Goal, folds: i
 
 def _judge(cut: CutSample, marks: Marks, goal: Goal) -> HeldOut:
     """Rate the flags of images where there was a threshold."""
-    known, positives = ~np.isnan(marks), cut.positives
+    known = ~np.isnan(marks)
     cut, flags = cut[known], marks[known] > 0
     either = flags | cut.positive
     return HeldOut(
-        n=len(known),
-        positives=positives,
+        n=len(cut),
+        positives=cut.positives,
         flags=int(np.count_nonzero(flags)),
         recall=rate(cut, flags, cut.positive, goal.confidence),
         precision=rate(cut, cut.positive, flags, goal.confidence),
@@ -252,7 +279,7 @@ def _evaluation(
 ) -> Evaluation:
     held = {
         category: {
-            level: _average([once[column, rank] for once in judged])
+            level: _average([once[column, rank] for once in judged], folds)
             for rank, level in enumerate(levels[1:], start=1)
         }
         for column, category in enumerate(categories)
@@ -270,23 +297,25 @@ def _evaluation(
     )
 
 
-def _average(judged: Sequence[HeldOut]) -> HeldOut:
-    """Average over repeats; an interval stays as wide as that of one, whose images are the same."""
-    if len(judged) == 1:
+def _average(judged: Sequence[HeldOut], folds: int | None) -> HeldOut:
+    """Average over repeats; the images are the same, so that an interval gets no narrower."""
+    if folds is None:
         return judged[0]
     return HeldOut(
-        n=judged[0].n,
+        n=round(np.mean([one.n for one in judged])),
         positives=round(np.mean([one.positives for one in judged])),
         flags=round(np.mean([one.flags for one in judged])),
-        recall=_mean([one.recall for one in judged]),
-        precision=_mean([one.precision for one in judged]),
-        f1=_mean([one.f1 for one in judged]),
+        recall=_mean([one.recall for one in judged], folds),
+        precision=_mean([one.precision for one in judged], folds),
+        f1=_mean([one.f1 for one in judged], folds),
     )
 
 
-def _mean(estimates: Sequence[Estimate | None]) -> Estimate | None:
+def _mean(estimates: Sequence[Estimate | None], folds: int) -> Estimate | None:
     known = [estimate for estimate in estimates if estimate is not None]
     if not known:
         return None
     value, low, high, n = np.mean([(e.value, e.low, e.high, e.n) for e in known], axis=0)
-    return Estimate(float(value), float(low), float(high), round(float(n)))
+    wider = math.sqrt(1 + folds / (folds - 1))
+    low, high = value - wider * (value - low), value + wider * (high - value)
+    return Estimate(float(value), max(float(low), 0.0), min(float(high), 1.0), round(float(n)))

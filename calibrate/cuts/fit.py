@@ -37,9 +37,9 @@ def fit_cuts(sample: Sample, goal: Goal, declared: Declared, levels: Sequence[st
     An ordered level is fitted as a yes/no question: is the image at that level or above? Where
     the cuts then cross, they are put in order without breaking a guarantee. For recall the lower
     level's threshold is brought down to the higher one's: what flags more misses less. For
-    precision no certified cuts cross, since images of a higher level are images of the lower one
-    too, so that a threshold certified for the higher level is certified for the lower; a higher
-    level's threshold that is not certified is raised to the lower one's.
+    precision no certified cuts cross: images of a higher level are images of the lower one too,
+    so that at every candidate the lower level has no fewer hits, and is certified wherever the
+    higher one is; a higher level's threshold that is not certified is raised to the lower one's.
 
     Parameters
     ----------
@@ -107,11 +107,6 @@ def _precision_cuts(cuts: CutSamples, target: Target, goal: Goal, declared: Decl
         for place, cut in cuts.items()
     }
     passed = _passed(tested, goal)
-    for column, rank in sorted(passed, reverse=True):
-        # Whatever is at the higher level is at this one too.
-        higher = passed.get((column, rank + 1))
-        if higher is not None:
-            passed[column, rank] = np.union1d(passed[column, rank], higher)
     return {
         place: with_precision(cut, passed[place], target, 1 - goal.risk)
         for place, cut in cuts.items()
@@ -146,8 +141,8 @@ def _ordinal_cuts(cuts: CutSamples, sample: Sample) -> Fits:
         found = points.get(column)
         if status != "estimated":
             fits[column, rank] = Fitted(status)
-        elif found is None:
-            fits[column, rank] = Fitted("insufficient")
+        elif found is None or not cut.scores.min() <= found[rank - 1] <= cut.scores.max():
+            fits[column, rank] = Fitted("insufficient")  # nowhere among the scores
         else:
             fits[column, rank] = Fitted(status, stored(found[rank - 1]))
     return fits

@@ -33,6 +33,10 @@ class CutSample:
         Who was not picked for its score, and so may back a guarantee.
     clusters : Int64[(n,)]
         Near copies share a number.
+    copies : Float64[(n,)]
+        How many images of the corpus have the content.
+    blanks : int
+        Images drawn at random whose label was left blank.
     """
 
     scores: NDArray[np.float32]
@@ -40,6 +44,8 @@ class CutSample:
     weights: NDArray[np.float64]
     uniform: NDArray[np.bool_]
     clusters: Rows
+    copies: NDArray[np.float64]
+    blanks: int = 0
 
     def __len__(self) -> int:
         """Count the images."""
@@ -53,6 +59,8 @@ class CutSample:
             self.weights[rows],
             self.uniform[rows],
             self.clusters[rows],
+            self.copies[rows],
+            self.blanks,
         )
 
     @property
@@ -77,6 +85,11 @@ class Sample:
         As in `CutSample`, per category: images may be suggested for one of them.
     clusters : Int64[(n,)]
         Near copies share a number.
+    copies : Float64[(n,)]
+        How many images of the corpus have the content.
+    blanks : Int64[(c,)]
+        Per category the images drawn at random whose label was left blank. Whoever is unsure
+        leaves hard images blank, so that a guarantee takes them at their worst.
     """
 
     scores: Scores
@@ -85,6 +98,8 @@ class Sample:
     weights: NDArray[np.float64]
     uniform: NDArray[np.bool_]
     clusters: Rows
+    copies: NDArray[np.float64]
+    blanks: Rows
 
     def __len__(self) -> int:
         """Count the images."""
@@ -99,6 +114,8 @@ class Sample:
             self.weights[rows],
             self.uniform[rows],
             self.clusters[rows],
+            self.copies[rows],
+            self.blanks,
         )
 
     @property
@@ -107,15 +124,20 @@ class Sample:
         return np.asarray((self.uniform & (self.values != UNKNOWN)).any(axis=1), np.bool_)
 
     def of(self, column: int, rank: int) -> CutSample:
-        """Take the images with a label in one category, and who is at or above a level."""
+        """Take the images with a label in one category, and who is at or above a level.
+
+        Images without any weight are left out: they stand for nothing that others do not.
+        """
         values = self.values[:, column]
-        known = values != UNKNOWN
+        known = (values != UNKNOWN) & (self.weights[:, column] > 0)
         return CutSample(
             self.scores[known, column],
             values[known] >= rank,
             self.weights[known, column],
             self.uniform[known, column],
             self.clusters[known],
+            self.copies[known],
+            int(self.blanks[column]),
         )
 
 
@@ -174,8 +196,17 @@ def gather(
         np.ones(values.shape),
         np.ones(values.shape, np.bool_),
         np.arange(count),
+        _copies(groups, rows[first]),
+        np.zeros(len(categories), np.int64),
     )
     return sample, tuple(notes)
+
+
+def _copies(groups: Rows | None, rows: Rows) -> NDArray[np.float64]:
+    """Count the images of the corpus that share the content of each row."""
+    if groups is None:
+        return np.ones(len(rows))
+    return np.bincount(groups)[groups[rows]].astype(np.float64)
 
 
 def merge_copies(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import dataclass
 
 from clipcal.calibrate.cuts.targets import Goal, Target
 from clipcal.calibrate.records import Bands, Cut
+from clipcal.calibrate.statistics.bounds import positives_needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +22,22 @@ class Subject:
     level : str or None
         Which levels count as positive, such as ``minor or above``; None for yes or no.
     labels : str
-        The label file's name, for the next command, as a shell takes it.
+        The label files as a shell takes them, with whatever else the next command needs; empty
+        where there are none.
     images : int
         How many the corpus holds.
+    population : str
+        Which images guarantees speak of, where not of the whole corpus.
+    asked : str
+        What was asked for, as options of the command.
     """
 
     category: str = "positive"
     level: str | None = None
     labels: str = "FILE.csv"
     images: int = 0
+    population: str = ""
+    asked: str = ""
 
     def __str__(self) -> str:
         """Return the category and level as a sentence has them."""
@@ -37,12 +46,29 @@ class Subject:
     @property
     def again(self) -> str:
         """The command that fits the cut anew."""
-        return f"clipcal calibrate --labels {self.labels}"
+        return f"{self.base}{self.asked}"
+
+    @property
+    def base(self) -> str:
+        """The same command without what was asked for."""
+        return f"clipcal calibrate --labels {self.labels}" if self.labels else "clipcal calibrate"
 
     def suggest(self, images: int, *, audit: bool) -> str:
         """Write the command that names images to label, at random where a guarantee needs it."""
         how = " --audit 1" if audit else ""
         return f"clipcal suggest --category {shlex.quote(self.category)} -n {images}{how}"
+
+
+def options(goal: Goal) -> str:
+    """Write what is asked for as options of ``clipcal calibrate``, the usual left out."""
+    asked = ""
+    if goal.block is not None:
+        asked += f" --bands {goal.target},{goal.block}"
+    elif str(goal.target) != "recall=0.9":
+        asked += f" --target {goal.target}"
+    if goal.confidence != 0.95:
+        asked += f" --confidence {goal.confidence:g}"
+    return asked + (" --joint" if goal.joint else "")
 
 
 def describe(cut: Cut, goal: Goal, subject: Subject) -> Cut:
@@ -67,7 +93,7 @@ def describe(cut: Cut, goal: Goal, subject: Subject) -> Cut:
         guarantee = _guarantee(cut, cut.threshold, goal.target, goal, subject)
     update: dict[str, object] = {
         "guarantee": guarantee,
-        "next_step": next_step(cut, goal.target, subject),
+        "next_step": next_step(cut, goal.target, subject, cut.confidence or goal.confidence),
     }
     if cut.bands is not None and goal.block is not None:
         update["bands"] = _describe_bands(cut, cut.bands, goal.block, goal, subject)
@@ -87,9 +113,9 @@ def _sure(confidence: float | None, goal: Goal) -> str:
 
 def _recall_promise(threshold: float, backing: int | None, target: Target, about: Subject) -> str:
     return (
-        f"at least {100 * target.rate:g}% of the distinct images that raters call {about} score "
-        f"at or above {threshold:.6f}, provided that the {backing} labelled positives are a "
-        f"random sample of them and the prompts were not tuned on these labels."
+        f"at least {100 * target.rate:g}% of the distinct images{_among(about)} that raters call "
+        f"{about} score at or above {threshold:.6f}, provided that the {backing} labelled "
+        f"positives are a random sample of them and the prompts were not tuned on these labels."
     )
 
 
@@ -97,11 +123,15 @@ def _precision_promise(
     threshold: float, backing: int | None, target: Target, about: Subject
 ) -> str:
     return (
-        f"at least {100 * target.rate:g}% of the corpus's distinct images that score at or above "
-        f"{threshold:.6f} are what raters call {about}, provided that the {backing} labelled "
-        f"images among them are a random sample of those and the prompts were not tuned on these "
-        f"labels."
+        f"at least {100 * target.rate:g}% of the corpus's distinct images{_among(about)} that "
+        f"score at or above {threshold:.6f} are what raters call {about}, provided that the "
+        f"{backing} labelled images among them are a random sample of those and the prompts were "
+        f"not tuned on these labels."
     )
+
+
+def _among(subject: Subject) -> str:
+    return f", among {subject.population}," if subject.population else ""
 
 
 def _describe_bands(cut: Cut, bands: Bands, block: Target, goal: Goal, subject: Subject) -> Bands:
@@ -113,14 +143,13 @@ def _describe_bands(cut: Cut, bands: Bands, block: Target, goal: Goal, subject: 
     if bands.status == "certified":
         step = "Apply the bands to the corpus: clipcal rescore"
     else:
-        step = (
-            f"Nothing is blocked unseen, since {block} is not certified. Label images at random "
-            f"among those flagged: {subject.suggest(100, audit=True)}"
+        step = f"Nothing is blocked unseen, since {block} is not certified. " + _takes(
+            bands.further_flagged, bands.further_labels, bands.n, block, subject, goal.confidence
         )
     return bands.model_copy(update={"guarantee": guarantee, "next_step": step})
 
 
-def next_step(cut: Cut, target: Target, subject: Subject) -> str:
+def next_step(cut: Cut, target: Target, subject: Subject, confidence: float = 0.95) -> str:
     """Say what to do about a cut, with the command."""
     match cut.status:
         case "certified":
@@ -128,11 +157,13 @@ def next_step(cut: Cut, target: Target, subject: Subject) -> str:
         case "estimated":
             return _after_estimate(cut, target, subject)
         case "insufficient":
-            return _more_labels(cut, target, subject)
+            return _more_labels(cut, target, subject, confidence)
         case "no_positives":
+            takes = f"{target} takes {cut.further_positives} of them at random. "
             return (
                 f"Label images that show {subject}; for images that may: "
-                f"{subject.suggest(40, audit=False)}. Then run: {subject.again}"
+                f"{subject.suggest(40, audit=False)}. "
+                f"{takes if cut.further_positives else ''}Then run: {subject.again}"
             )
         case "no_negatives":
             return f"Label images that do not show {subject}, then run: {subject.again}"
@@ -145,7 +176,7 @@ def _after_estimate(cut: Cut, target: Target, subject: Subject) -> str:
     lowered = f"It was lowered to a higher level's threshold, and is not {best}. "
     return (
         f"{lowered if cut.lowered else ''}Apply it to the corpus: clipcal rescore. "
-        f"For a guarantee: {subject.again} --target recall=0.9"
+        f"For a guarantee: {subject.base} --target recall=0.9"
     )
 
 
@@ -153,7 +184,7 @@ def _after_budget(cut: Cut, subject: Subject) -> str:
     if cut.threshold is None:
         return (
             "A budget says which images to look at, not how grave they are. For this level: "
-            f"{subject.again} --target f1"
+            f"{subject.base} --target f1"
         )
     apply = "Apply it to the corpus: clipcal rescore"
     if cut.positives:
@@ -161,39 +192,58 @@ def _after_budget(cut: Cut, subject: Subject) -> str:
     return f"{apply}. To learn what it misses: {subject.suggest(100, audit=True)}"
 
 
-def _more_labels(cut: Cut, target: Target, subject: Subject) -> str:
+def _more_labels(cut: Cut, target: Target, subject: Subject, confidence: float) -> str:
     if target.kind == "budget":
         return (
-            f"More images share the highest score than the budget allows. Raise it: "
-            f"{subject.again} --target budget={cut.flags or 'N'}"
+            f"{cut.flags:,} images share the highest score, more than the budget allows. Raise "
+            f"it: {subject.base} --target budget={cut.flags}"
         )
     if target.kind == "levels":
         return (
-            "The scores do not rise with the levels. Look at the sentences: "
-            f"clipcal prompts check SET --labels {subject.labels}"
+            f"No score divides the levels: the labels do not rise with the scores, or too few "
+            f"are labelled. Label more: {subject.suggest(100, audit=True)}. "
+            f"Then run: {subject.again}"
         )
-    if cut.further_positives is None or cut.further_labels is None:
+    return _takes(cut.further_positives, cut.further_labels, cut.n, target, subject, confidence)
+
+
+def _takes(
+    backing: int | None,
+    labels: int | None,
+    labelled: int,
+    target: Target,
+    subject: Subject,
+    confidence: float,
+) -> str:
+    """Say how many more labels a guarantee takes, or that more may not help."""
+    if backing is None or labels is None:
         return (
-            f"No threshold comes near {target} in the sample, so that more labels may not help. "
-            f"Look at the sentences: "
-            f"clipcal prompts check SET --labels {subject.labels}"
+            f"These labels do not tell how many more {target} takes: no threshold is above it in "
+            f"enough of them. Label more: {subject.suggest(100, audit=True)}; and look at the "
+            f"sentences: clipcal prompts check SET --labels {subject.labels}"
         )
     what = "positives" if target.kind == "recall" else "flagged images"
-    if cut.n + cut.further_labels > subject.images > 0:
-        less = f"{target.kind}={_less(target.rate):g}"
+    if labelled + labels > subject.images > 0:
         return (
-            f"{target} takes about {cut.further_positives:,} more {what}; at the rate seen that "
-            f"is about {cut.further_labels:,} images to label, and the corpus holds "
-            f"{subject.images:,}. Add images: clipcal embed FOLDER; or ask for less: "
-            f"{subject.again} --target {less}"
+            f"{target} takes about {backing:,} more {what}; at the rate seen that is about "
+            f"{labels:,} images to label, and the corpus holds {subject.images:,}. Add images: "
+            f"clipcal embed FOLDER{_less(backing, labels, labelled, target, subject, confidence)}"
         )
     return (
-        f"Label about {cut.further_positives:,} more {what} (about {cut.further_labels:,} images "
-        f"at the rate seen): {subject.suggest(cut.further_labels, audit=True)}. "
-        f"Then run: {subject.again}"
+        f"Label about {backing:,} more {what} (about {labels:,} images at the rate seen): "
+        f"{subject.suggest(labels, audit=True)}. Then run: {subject.again}"
     )
 
 
-def _less(rate: float) -> float:
-    """Return a rate that is noticeably easier to guarantee."""
-    return round(max(1 - 2 * (1 - rate), rate / 2), 3)
+def _less(
+    backing: int, labels: int, labelled: int, target: Target, subject: Subject, confidence: float
+) -> str:
+    """Name the recall that all positives of the corpus, none of them missed, would certify."""
+    positives = positives_needed(target.rate, confidence) - backing if labels else 0
+    found = positives * subject.images / max(labelled, 1)
+    if target.kind != "recall" or found < 1:
+        return ""
+    rate = math.floor(100 * (1 - confidence) ** (1 / found)) / 100
+    if not 0.5 <= rate < target.rate:
+        return ""
+    return f"; or ask for less: {subject.base} --target recall={rate:g}"

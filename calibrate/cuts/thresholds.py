@@ -108,8 +108,10 @@ def with_recall(cut: CutSample, target: Target, confidence: float) -> Fitted:
     guarantee speaks of positives only, and so needs no negatives.
     """
     found = cut.scores[cut.positive & cut.uniform]
-    certain = recall_threshold(found, target.rate, confidence)
-    if certain is not None:
+    # What was left blank might be positive and score below any threshold.
+    worst = np.r_[found, np.full(cut.blanks, -np.inf, found.dtype)]
+    certain = recall_threshold(worst, target.rate, confidence)
+    if certain is not None and np.isfinite(certain):
         return Fitted("certified", stored(certain), confidence, len(found))
     if not cut.positives:
         return Fitted("no_positives", None, confidence, 0)
@@ -135,9 +137,14 @@ def evidence_of_precision(cut: CutSample, candidates: Vector, target: Target) ->
     PrecisionEvidence
         See `clipcal.calibrate.statistics.objectives.precision_evidence`.
     """
-    uniform = cut.uniform
+    scores, positive = cut.scores[cut.uniform], cut.positive[cut.uniform]
+    # What was left blank might be negative and flagged by any threshold.
+    top = np.full(cut.blanks, np.finfo(scores.dtype).max)
     return precision_evidence(
-        cut.scores[uniform], cut.positive[uniform], candidates.astype(np.float64), target.rate
+        np.r_[scores, top.astype(scores.dtype)],
+        np.r_[positive, np.zeros(cut.blanks, np.bool_)],
+        candidates.astype(np.float64),
+        target.rate,
     )
 
 

@@ -13,7 +13,6 @@ from clipcal.calibrate.cuts.sample import Sample
 from clipcal.calibrate.heads.head import Head, HeadComparison
 from clipcal.calibrate.heads.offer import offer_head
 from clipcal.calibrate.labels.table import UNKNOWN
-from clipcal.calibrate.statistics.resampling import cluster_split
 from clipcal.errors import CalibrationError
 from clipcal.prompts.encode import PromptVectors
 
@@ -49,8 +48,8 @@ def learn(
     """Learn from one half of the labels, and leave the other half for thresholds.
 
     A guarantee speaks only where the score was not fitted to the labels that certify its
-    threshold; so near copies stay on one side, and the choice between plain and learned score
-    is made on the learning half as well.
+    threshold; so the choice between plain and learned score is made on the learning half as
+    well. It then speaks of the images that nothing was learned from.
 
     Parameters
     ----------
@@ -77,12 +76,14 @@ def learn(
     CalibrationError
         If there are too few labelled images to divide.
     """
-    if len(np.unique(sample.clusters)) < 2:
+    if len(sample) < 2:
         raise CalibrationError(
             "To learn takes one half of the labelled images, and to fit thresholds the other; "
             "there are fewer than two. Label some: clipcal suggest -n 100, or leave out --learn"
         )
-    rest = cluster_split(sample.clusters, 0.5, np.random.default_rng(seed))
+    # Drawn one by one: only so are the rest a random sample, which a guarantee needs.
+    rest = np.zeros(len(sample), np.bool_)
+    rest[np.random.default_rng(seed).permutation(len(sample))[: len(sample) // 2]] = True
     heads: dict[str, Head] = {}
     comparisons: dict[str, HeadComparison] = {}
     for column, category in enumerate(categories):

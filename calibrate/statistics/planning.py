@@ -7,11 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
-from clipcal.calibrate.statistics.bounds import check_rate, positives_needed
+from clipcal.calibrate.statistics.bounds import (
+    check_rate,
+    positives_needed,
+    precision_p_value,
+)
 
 Counts = NDArray[np.int64]
+
+_GROWTH = 1.05 ** np.arange(1, 180)  # how many times as many labels, up to some 6,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +62,10 @@ def further_for_precision(
 ) -> Further | None:
     r"""Return what a guarantee of precision still takes at the most promising threshold.
 
-    With :math:`\hat p` the precision seen there, drawn toward the target by one image, and
-    :math:`z` the normal quantile of the risk, about
-
-    .. math:: m = \max\left(\frac{z^2 p(1-p)}{(\hat p - p)^2},\ \frac{\ln \delta}{\ln p}\right)
-
-    flagged images are needed: the first term by the normal approximation to the binomial test,
-    the second because without any false flag no fewer will do.
+    With :math:`g` times as many labels a candidate that now flags :math:`n` of them, :math:`h`
+    of which are positive, is expected to flag :math:`gn`, of which :math:`g n \hat p` are, where
+    :math:`\hat p = (h + p)/(n + 1)` is the precision seen, drawn toward the target :math:`p` by
+    one image. The smallest :math:`g` counts at which the binomial test then passes at the risk.
 
     Parameters
     ----------
@@ -80,18 +82,21 @@ def further_for_precision(
     Returns
     -------
     Further or None
-        None where no threshold's precision lies above the target.
+        None where no threshold's precision lies above the target, or only thousands of times as
+        many labels would do.
     """
     check_rate(target, "precision")
     check_rate(risk, "risk")
-    shrunk = (hits + target) / (flagged + 1)
-    promising = (flagged > 0) & (shrunk > target)
-    if not promising.any():
+    seen = (hits + target) / (flagged + 1)
+    promising = (flagged > 0) & (seen > target)
+    then = np.ceil(flagged[promising, None] * _GROWTH[None, :]).astype(np.int64)
+    right = np.floor(then * seen[promising, None]).astype(np.int64)
+    passes = precision_p_value(right, then, target) <= risk
+    reached = passes.any(axis=1)
+    if not reached.any():
         return None
-    z = special.ndtri(1 - risk)
-    gap = shrunk[promising] - target
-    needed = np.maximum(z**2 * target * (1 - target) / gap**2, math.log(risk) / math.log(target))
-    takes = needed * labels / flagged[promising]
-    best = int(np.argmin(takes))
-    seen = int(flagged[promising][best])
-    return Further(max(math.ceil(needed[best]) - seen, 1), max(math.ceil(takes[best]) - labels, 1))
+    first = passes.argmax(axis=1)[reached]
+    best = int(np.argmin(first))
+    wanted = int(then[reached][best, first[best]])
+    more = math.ceil(labels * (_GROWTH[first[best]] - 1))
+    return Further(max(wanted - int(flagged[promising][reached][best]), 1), max(more, 1))
