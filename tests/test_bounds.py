@@ -21,6 +21,7 @@ from clipcal.calibrate.statistics.bounds import (
     recall_rank,
     recall_threshold,
     wilson,
+    wilson_interval,
 )
 from clipcal.errors import CalibrationError
 
@@ -51,6 +52,17 @@ def test_intervals_hold_the_rate_and_lie_within_zero_and_one(n, data, confidence
     for interval in (wilson, clopper_pearson):
         estimate = interval(successes, n, confidence)
         assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+
+
+@given(st.floats(0, 1), st.floats(0.3, 1e4), confidences)
+def test_wilsons_ends_are_the_rates_that_the_score_test_just_rejects(rate, n, confidence):
+    low, high = wilson_interval(rate, n, confidence)
+    assert 0 <= low <= rate <= high <= 1
+    z = stats.norm.ppf((1 + confidence) / 2)
+    for end in {low, high} - {0.0, 1.0}:
+        assert n * (rate - end) ** 2 == pytest.approx(z * z * end * (1 - end), rel=1e-5, abs=1e-9)
+    whole = wilson(round(rate * 50), 50, confidence)
+    assert (whole.low, whole.high) == wilson_interval(round(rate * 50) / 50, 50, confidence)
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.95])

@@ -33,16 +33,15 @@ Krippendorff, K. (2011). Computing Krippendorff's alpha-reliability. University 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse, special
+from scipy import sparse
 
-from clipcal.calibrate.statistics.bounds import Estimate, wilson
+from clipcal.calibrate.statistics.bounds import Estimate, wilson, wilson_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -579,14 +578,8 @@ def _rate_estimate(tables: _Tables, said: int, confidence: float) -> Estimate:
     images = int(tables.number.sum())
     sure = rate < _SMALL or rate > 1 - _SMALL
     independent = images if sure else min(rate * (1 - rate) / max(float(spread), 1e-12), said)
-    z = float(special.ndtri((1 + confidence) / 2))
-    centre = rate + z * z / (2 * independent)
-    width = z * math.sqrt(
-        max(rate * (1 - rate), 0) / independent + z * z / (4 * independent * independent)
-    )
-    scale = 1 + z * z / independent
-    low, high = (centre - width) / scale, (centre + width) / scale
-    return Estimate(rate, max(0.0, min(low, rate)), min(1.0, max(high, rate)), said)
+    low, high = wilson_interval(rate, independent, confidence)
+    return Estimate(rate, low, high, said)
 
 
 def _coincidences(counts: Counts) -> Floats:

@@ -104,15 +104,42 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Estimate:
         If the counts are no counts, or the confidence is outside (0, 1).
     """
     _check_counts(successes, n)
-    z = float(special.ndtri((1 + check_rate(confidence, "confidence")) / 2))
     rate = successes / n
-    centre = rate + z * z / (2 * n)
-    spread = z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    # The ends at no and at all successes are 0 and 1 exactly, which rounding would miss.
-    low = 0.0 if successes == 0 else (centre - spread) / scale
-    high = 1.0 if successes == n else (centre + spread) / scale
+    low, high = wilson_interval(rate, n, confidence)
     return Estimate(rate, low, high, n)
+
+
+def wilson_interval(rate: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the ends of Wilson's interval for a number of images that need not be whole.
+
+    Parameters
+    ----------
+    rate : float
+        In [0, 1], but for rounding.
+    n : float
+        How many independent observations tell as much, above 0.
+    confidence : float
+        Nominal coverage, in (0, 1).
+
+    Returns
+    -------
+    low, high : float
+        ``0 <= low <= rate <= high <= 1``; 0 at a rate of 0 and 1 at a rate of 1. See `wilson`
+        for the equation.
+
+    Raises
+    ------
+    CalibrationError
+        If the confidence is outside (0, 1).
+    """
+    z = float(special.ndtri((1 + check_rate(confidence, "confidence")) / 2))
+    centre = rate + z * z / (2 * n)
+    spread = z * math.sqrt(max(rate * (1 - rate), 0.0) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    # Rounding would miss 0 and 1, which are the ends at no and at all successes, and the rate.
+    low = max(0.0, min((centre - spread) / scale, rate))
+    high = min(1.0, max((centre + spread) / scale, rate))
+    return low, high
 
 
 def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> Estimate:

@@ -13,13 +13,10 @@ Wilson, E. B. (1927). Probable inference, the law of succession, and statistical
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
-from clipcal.calibrate.statistics.bounds import Estimate, Range, check_rate
+from clipcal.calibrate.statistics.bounds import Estimate, Range, check_rate, wilson_interval
 from clipcal.errors import CalibrationError
 
 Float64 = NDArray[np.float64]
@@ -88,14 +85,14 @@ def weighted_rate(
     the true recall, precision and prevalence in 94 to 99% of draws; where fewer than about
     three positives were labelled, in 88%. So it is an interval to show and never a guarantee.
     """
-    level = check_rate(confidence, "confidence")
+    check_rate(confidence, "confidence")
     _check(success, weights)
     size = effective_size(weights)
     if size == 0:
         return None
     relative = weights / weights.max()
     rate = float(relative[success].sum() / relative.sum())
-    low, high = _wilson(rate, size, float(special.ndtri((1 + level) / 2)))
+    low, high = wilson_interval(rate, size, confidence)
     counted = weights > 0
     return Estimate(
         value=rate,
@@ -129,14 +126,6 @@ def weighted_total(
     if rate is None:
         return None
     return Range(rate.value * images, rate.low * images, rate.high * images)
-
-
-def _wilson(rate: float, size: float, z: float) -> tuple[float, float]:
-    """Return the ends of Wilson's interval for a size that need not be a whole number."""
-    centre = rate + z * z / (2 * size)
-    spread = z * math.sqrt(max(rate * (1 - rate), 0.0) / size + z * z / (4 * size * size))
-    scale = 1 + z * z / size
-    return (centre - spread) / scale, (centre + spread) / scale
 
 
 def _check(success: NDArray[np.bool_], weights: Float64) -> None:
