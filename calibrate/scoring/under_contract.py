@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clipcal.calibrate.contract import Contract, Fingerprint, check
 from clipcal.calibrate.heads.head import Head
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores, score_corpus
 from clipcal.calibrate.scoring.rules import ScoreRule
+from clipcal.files import replacing
 from clipcal.index.store import Corpus
 from clipcal.prompts.encode import PromptVectors, build
 from clipcal.prompts.promptset import PromptSet, load_prompt_set
 from clipcal.prompts.resolve import default_set, set_vectors
 
 PROMPTS_NOTE = "prompts"
+_KEPT: Final = 4
+
+Columns = NDArray[np.float32]  # (rows, heads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +162,8 @@ def scores_under_contract(
 def with_heads(scored: CorpusScores, corpus: Corpus, heads: Mapping[str, Head]) -> CorpusScores:
     """Put learned scores in the place of the rule's, in the categories that have them.
 
+    They are kept beside the corpus, so that a new threshold reads no embedding.
+
     Parameters
     ----------
     scored : CorpusScores
@@ -171,12 +183,37 @@ def with_heads(scored: CorpusScores, corpus: Corpus, heads: Mapping[str, Head]) 
     plain = np.zeros((corpus.rows, len(heads)), np.float32)
     columns = [scored.categories.index(category) for category in heads]
     plain[scored.rows] = scored.scores[:, columns]
+    scores = scored.scores.copy()
+    scores[:, columns] = _learned_scores(corpus, list(heads.values()), plain)[scored.rows]
+    return replace(scored, scores=scores)
+
+
+def _learned_scores(corpus: Corpus, heads: Sequence[Head], plain: Columns) -> Columns:
+    """Score every row with each head, or take what was kept of the same heads, rows and scores."""
+    digest = hashlib.sha256(json.dumps([asdict(head) for head in heads], sort_keys=True).encode())
+    digest.update(corpus.chain(corpus.rows).encode() + plain.tobytes())
+    file = corpus.path / "scores" / f"head-{digest.hexdigest()[:24]}.npy"
+    with contextlib.suppress(OSError, ValueError, EOFError):
+        kept: Columns = np.load(file)
+        if kept.shape == plain.shape and kept.dtype == np.float32:
+            with contextlib.suppress(OSError):
+                os.utime(file)  # those used longest ago are the first to go
+            return kept
     learned = np.empty_like(plain)
     for start, block in corpus.shards.blocks(corpus.rows, start=0):
         rows = slice(start, start + len(block))
         embeddings = block.astype(np.float32)
-        for number, head in enumerate(heads.values()):
+        for number, head in enumerate(heads):
             learned[rows, number] = head.score(embeddings, plain[rows, number])
-    scores = scored.scores.copy()
-    scores[:, columns] = learned[scored.rows]
-    return replace(scored, scores=scores)
+    with contextlib.suppress(OSError):  # a corpus that can only be read is not cached
+        _keep(file, learned)
+    return learned
+
+
+def _keep(file: Path, learned: Columns) -> None:
+    file.parent.mkdir(exist_ok=True)
+    with replacing(file) as part, part.open("wb") as stream:
+        np.save(stream, learned)
+    kept = sorted(file.parent.glob("head-*.npy"), key=lambda f: f.stat().st_mtime, reverse=True)
+    for old in kept[_KEPT:]:
+        old.unlink()
