@@ -31,7 +31,16 @@ MAPS: list[MapChoice] = ["platt", "beta", "isotonic", "auto"]
 def sample_of(scores: np.ndarray, values: np.ndarray) -> Sample:
     n, fair = len(values), np.ones(values.shape)
     scores = scores.astype(np.float32)
-    return Sample(scores, values.astype(np.int8), np.arange(n), fair, fair > 0, np.arange(n))
+    return Sample(
+        scores,
+        values.astype(np.int8),
+        np.arange(n),
+        fair,
+        fair > 0,
+        np.arange(n),
+        np.ones(n),
+        np.zeros(scores.shape[1], np.int64),
+    )
 
 
 def random_case(seed: int, n: int = 240, levels: int = 3) -> Sample:
@@ -193,7 +202,8 @@ CUT |= {"n": 9, "positives": 3}
 def banded(lower: float | None, upper: float | None) -> Cut:
     numbers = {"allow": 0, "review": 0, "block": 0, "next_step": "", "objective": ""}
     bands = Bands(status="certified" if upper else "insufficient", upper=upper, **numbers)
-    return Cut(**{**CUT, "threshold": lower, "bands": bands})
+    status = "certified" if lower else "insufficient"
+    return Cut(**{**CUT, "status": status, "threshold": lower, "bands": bands})
 
 
 @pytest.mark.parametrize(
@@ -216,6 +226,12 @@ def test_bands_allow_below_review_between_and_block_from_the_upper_on(
     columns = more_columns(scores[:, None], ("a",), two)
     assert [column.name for column in columns] == ["a_minor_band", "a_major_band"]
     assert columns[0].counts() == {band: expected.count(band) for band in BANDS}
+
+
+def test_an_uncertified_threshold_allows_nothing_unseen() -> None:
+    scores = np.array([0.1, 0.5, 0.9], np.float32)
+    cut = banded(0.2, 0.8).model_copy(update={"status": "insufficient"})
+    assert [BANDS[code] for code in band_codes(scores, cut)] == ["review", "review", "block"]
 
 
 def test_a_contract_without_more_has_no_more_columns() -> None:

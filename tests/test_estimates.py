@@ -25,7 +25,7 @@ def cut_of(seed: int, n: int = 120) -> CutSample:
     rng = np.random.default_rng(seed)
     positive = rng.random(n) < 0.4
     scores = np.round(positive + rng.normal(size=n), 2).astype(np.float32)
-    return CutSample(scores, positive, np.ones(n), np.ones(n, bool), np.arange(n))
+    return CutSample(scores, positive, np.ones(n), np.ones(n, bool), np.arange(n), np.ones(n))
 
 
 def corpus_of(seed: int, n: int = 1000) -> np.ndarray:
@@ -244,6 +244,7 @@ def test_what_a_recall_still_lacks_is_what_there_must_be_less_what_there_is(
         np.ones(n),
         np.ones(n, bool),
         np.arange(n),
+        np.ones(n),
     )
     goal = Goal(Target("recall", target), 0.95)
     fitted = with_recall(cut, goal.target, 0.95)

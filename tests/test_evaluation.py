@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -11,14 +12,13 @@ from hypothesis import strategies as st
 
 import clipcal.calibrate.cuts.evaluation as module
 from clipcal.calibrate.cuts.calibration import Evaluating, calibrate
-from clipcal.calibrate.cuts.evaluation import cross_fit, decide_by, judge_holdout
+from clipcal.calibrate.cuts.evaluation import cross_fit, decide_by, judge_holdout, split
 from clipcal.calibrate.cuts.fit import fit_cuts
 from clipcal.calibrate.cuts.sample import Sample
 from clipcal.calibrate.cuts.targets import Goal, parse_target
 from clipcal.calibrate.cuts.thresholds import Declared, Fitted, declare
 from clipcal.calibrate.scoring.scores import decide
 from clipcal.calibrate.statistics.bounds import wilson
-from clipcal.calibrate.statistics.resampling import cluster_split
 
 BINARY = ("negative", "positive")
 LADDER = ("none", "minor", "major")
@@ -31,13 +31,23 @@ def sample_of(scores, values, clusters=None) -> Sample:
     values = np.asarray(values, np.int8).reshape(scores.shape)
     fair = np.ones(values.shape)
     number = np.arange(len(values))
-    return Sample(scores, values, number, fair, fair > 0, number if clusters is None else clusters)
+    return Sample(
+        scores,
+        values,
+        number,
+        fair,
+        fair > 0,
+        number if clusters is None else clusters,
+        np.ones(len(number)),
+        np.zeros(scores.shape[1], np.int64),
+    )
 
 
 def parts(sample: Sample, holdout: float, seed: int) -> tuple[Sample, Sample]:
     """What a calibration with this hold-out and seed fits to, and what it keeps out."""
-    out = cluster_split(sample.clusters, holdout, np.random.default_rng(seed))
-    return sample[~out], sample[out]
+    kept, out = split(sample, holdout, seed)
+    assert out is not None
+    return kept, out
 
 
 def random_case(seed: int, n: int = 120, levels: int = 3, copies: int = 1) -> Sample:
@@ -79,7 +89,7 @@ def test_no_image_is_decided_by_a_threshold_fitted_to_it_or_to_a_copy(
     monkeypatch.setattr(module, "fit_cuts", spy)
     monkeypatch.setattr(module, "decide", watch)
     assert fitted_across(sample, folds=4, repeats=3) is not None
-    assert len(seen) == 12
+    assert len(seen) == 13  # the first is to all of them, and decides nothing
     fitted_to = {threshold: clusters for clusters, threshold in seen}
     everyone = set(sample.clusters.tolist())
     for clusters, threshold in decided:
@@ -130,8 +140,12 @@ def test_out_of_fold_counts_are_those_of_a_case_done_by_hand() -> None:
     assert crossed is not None
     held = crossed.evaluation.categories["a"]["positive"]
     assert (held.n, held.positives, held.flags) == (11, 5, 6)
-    assert held.recall == wilson(5, 5)
-    assert held.precision == wilson(5, 6)
+    wider = math.sqrt(1 + crossed.evaluation.folds / (crossed.evaluation.folds - 1))
+    for found, plain_rate in ((held.recall, wilson(5, 5)), (held.precision, wilson(5, 6))):
+        assert found is not None
+        assert (found.value, found.n) == (plain_rate.value, plain_rate.n)
+        low = plain_rate.value - wider * (plain_rate.value - plain_rate.low)
+        assert found.low == pytest.approx(max(low, 0))
     assert held.f1 is not None
     assert held.f1.value == pytest.approx(10 / 11)
     assert (crossed.evaluation.folds, crossed.evaluation.repeats) == (5, 4)

@@ -22,7 +22,6 @@ from clipcal.calibrate.scoring.under_contract import (
     prompt_vectors,
     scores_under_contract,
 )
-from clipcal.calibrate.statistics.resampling import cluster_split
 from clipcal.calibrate.workflow import Calibrated, calibrate_corpus
 from clipcal.cli import app
 from clipcal.errors import CalibrationError
@@ -96,7 +95,8 @@ def test_a_score_that_sees_what_the_sentences_miss_is_used_and_noise_is_not(
 def test_thresholds_are_fitted_to_the_labels_that_were_not_learned_from(
     calibrated: Calibrated,
 ) -> None:
-    rest = cluster_split(np.arange(IMAGES), 0.5, np.random.default_rng(0))
+    rest = np.zeros(IMAGES, np.bool_)
+    rest[np.random.default_rng(0).permutation(IMAGES)[: IMAGES // 2]] = True
     assert any(f"the other {rest.sum()}" in note for note in calibrated.notes)
     fire = unit(IMAGES, 0)[:, 0] > 0.05
     for category in calibrated.contract.categories.values():
@@ -128,7 +128,16 @@ def labelled(vectors: PromptVectors, values: np.ndarray) -> tuple[Sample, np.nda
     scores = np.stack([cosines[:, 0] - cosines[:, 1], cosines[:, 2]], axis=1)
     fair = np.ones(values.shape)
     number = np.arange(len(values))
-    sample = Sample(scores, values.astype(np.int8), number, fair, fair > 0, number)
+    sample = Sample(
+        scores,
+        values.astype(np.int8),
+        number,
+        fair,
+        fair > 0,
+        number,
+        np.ones(len(number)),
+        np.zeros(scores.shape[1], np.int64),
+    )
     return sample, embeddings
 
 

@@ -16,7 +16,6 @@ from clipcal.calibrate.statistics.resampling import (
     bootstrap_threshold,
     cluster_bootstrap,
     cluster_folds,
-    cluster_split,
     near_copies,
 )
 from clipcal.errors import CalibrationError
@@ -153,44 +152,6 @@ def test_a_hundred_thousand_images_are_dealt_within_a_second():
     assert time.process_time() - start < 1
     assert np.ptp(np.bincount(fold)) <= 1
     assert np.ptp(np.bincount(fold[positive])) <= 1
-
-
-# --- hold-out ---------------------------------------------------------------------------------
-
-
-@given(seeds, st.floats(0.05, 0.95))
-@settings(max_examples=80, deadline=None)
-def test_a_split_divides_no_cluster_and_no_further_one_would_bring_it_nearer(seed, fraction):
-    rng = np.random.default_rng(seed)
-    clusters = rng.integers(30, size=100)
-    out = cluster_split(clusters, fraction, rng)
-    numbers, sizes = np.unique(clusters, return_counts=True)
-    kept_out = np.array([out[clusters == number].all() for number in numbers])
-    assert out.sum() == sizes[kept_out].sum()
-    gap = abs(out.sum() - fraction * 100)
-    assert gap <= np.abs(out.sum() + sizes[~kept_out] - fraction * 100).min() + 1e-9
-    assert out.any()
-    assert not out.all()
-
-
-@pytest.mark.parametrize(("n", "fraction"), [(10, 0.3), (100, 0.29), (1000, 0.7), (3, 1 / 3)])
-def test_single_images_are_kept_out_to_the_nearest_one(n, fraction):
-    out = cluster_split(np.arange(n), fraction, np.random.default_rng(0))
-    assert out.sum() == round(n * fraction)
-
-
-def test_every_image_is_kept_out_as_often_as_the_share_says():
-    rng = np.random.default_rng(0)
-    often = np.mean([cluster_split(np.arange(20), 0.25, rng) for _ in range(2000)], axis=0)
-    assert np.abs(often - 0.25).max() < 4 * math.sqrt(0.25 * 0.75 / 2000)
-
-
-def test_a_split_that_leaves_a_side_empty_is_refused():
-    for clusters, fraction in ((np.zeros(9, int), 0.5), (np.arange(10), 0.01), (np.arange(2), 0.9)):
-        with pytest.raises(CalibrationError, match="one side empty"):
-            cluster_split(clusters, fraction, np.random.default_rng(0))
-    with pytest.raises(CalibrationError, match="between 0 and 1"):
-        cluster_split(np.arange(9), 1.0, np.random.default_rng(0))
 
 
 # --- bootstrap --------------------------------------------------------------------------------

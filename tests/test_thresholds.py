@@ -37,6 +37,8 @@ def fit_threshold(
         np.ones((n, 1)),
         np.full((n, 1), uniform),
         np.arange(n),
+        np.ones(n),
+        np.zeros(1, np.int64),
     )
     corpus = np.resize(scores, max(n, images, 1))[:, None]
     done = calibrate(

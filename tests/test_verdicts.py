@@ -56,7 +56,16 @@ def sample_of(scored: CorpusScores, rows: np.ndarray, values: np.ndarray | None 
     values = np.zeros((len(rows), 2), np.int8) if values is None else values
     fair = np.ones(values.shape)
     number = np.arange(len(rows))
-    return Sample(scored.scores[rows], values, rows, fair, fair > 0, number)
+    return Sample(
+        scored.scores[rows],
+        values,
+        rows,
+        fair,
+        fair > 0,
+        number,
+        np.ones(len(rows)),
+        np.zeros(scored.scores.shape[1], np.int64),
+    )
 
 
 def write(path: Path, given: np.ndarray, words: tuple[str, ...] = ("good", "odd", "bad")) -> Path:

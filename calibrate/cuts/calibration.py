@@ -134,7 +134,6 @@ def calibrate(
     if evaluating.folds > 1:
         crossfit = cross_fit(
             kept,
-            fits,
             goal,
             declared,
             categories,

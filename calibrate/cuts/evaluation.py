@@ -122,7 +122,6 @@ def decide_by(fits: Fits, sample: Sample) -> Levels:
 
 def cross_fit(
     sample: Sample,
-    fits: Fits,
     goal: Goal,
     declared: Declared,
     categories: Sequence[str],
@@ -144,8 +143,6 @@ def cross_fit(
     ----------
     sample : Sample
         Labelled images.
-    fits : dict
-        The cuts fitted to all of them.
     goal : Goal
         What is fitted.
     declared : Declared
@@ -168,6 +165,7 @@ def cross_fit(
     if folds < 2:
         return None
     rng = np.random.default_rng(seed)
+    fits = fit_cuts(sample, goal, declared, levels)
     flagged = [_left_out(sample, fits, goal, declared, levels, folds, rng) for _ in range(repeats)]
     judged = [
         {place: _judge_fold(sample, place, flags, goal, folds) for place, flags in once.items()}

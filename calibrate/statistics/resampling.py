@@ -134,54 +134,6 @@ def cluster_folds(
     return _deal(order, sizes, positives, rng.permutation(folds))[cluster]
 
 
-def cluster_split(
-    clusters: Clusters, fraction: float, rng: np.random.Generator
-) -> NDArray[np.bool_]:
-    """Keep out a share of the images, in whole clusters.
-
-    In random order every cluster that still fits is kept out; then one more, if that comes
-    nearer to the share.
-
-    Parameters
-    ----------
-    clusters : Int64[(n,)]
-        Cluster of each image.
-    fraction : float
-        Share of the images to keep out, in (0, 1).
-    rng : numpy.random.Generator
-        Decides which.
-
-    Returns
-    -------
-    Bool[(n,)]
-        True where kept out.
-
-    Raises
-    ------
-    CalibrationError
-        If one side would be empty, or the fraction is outside (0, 1).
-    """
-    share = check_rate(fraction, "hold-out") * len(clusters)
-    number, cluster = _dense(clusters)
-    sizes = np.bincount(cluster, minlength=number)
-    out = np.zeros(number, np.bool_)
-    room = share
-    for index, size in zip(order := rng.permutation(number), sizes[order].tolist(), strict=True):
-        if size <= room:
-            out[index] = True
-            room -= size
-    if not out.all():
-        next_out = min(np.flatnonzero(~out), key=lambda index: abs(sizes[index] - room))
-        out[next_out] = abs(sizes[next_out] - room) < room
-    if out.all() or not out.any():
-        raise CalibrationError(
-            f"A hold-out of {fraction:g} of {number} distinct images (near copies count as one) "
-            f"leaves one side empty. Label more images, or do without: "
-            f"clipcal calibrate --holdout 0"
-        )
-    return out[cluster]
-
-
 def cluster_bootstrap(
     n_clusters: int, rng: np.random.Generator, draws: int
 ) -> Iterator[NDArray[np.int64]]:
