@@ -173,7 +173,7 @@ def test_bands_part_the_corpus_and_the_labels(upper: float | None) -> None:
         assert band.positives == said.count("positive")
         assert band.negatives == said.count("negative")
     page = page_of(report).squeezed
-    assert f"people have to review {'the other ' if upper is None else ''}" in page
+    assert "are allowed unseen; from there" in page
     assert ("Nothing can be blocked unseen" in page) == (upper is None)
 
 
@@ -211,6 +211,55 @@ def test_pictures_of_bands_lie_in_their_band_and_mistakes_come_nearest_first(
         assert all(p.label == "negative" and p.score >= upper for p in blocked)
         assert [p.score for p in blocked] == sorted(p.score for p in blocked)
     assert build_report(scored, labels, banded(contract, upper)) == report
+
+
+@pytest.mark.parametrize("upper", [0.2, 0.04, None])
+def test_below_a_threshold_that_is_not_certified_nothing_is_allowed_unseen(
+    upper: float | None,
+) -> None:
+    scored, labels, contract = corpus(600)
+    contract = banded(contract, upper)
+    sure = contract.categories["alcohol"]["positive"]
+    threshold = min(sure.threshold or 0.0, upper or 1.0)
+    changed = {"status": "insufficient", "threshold": threshold, "guarantee": None}
+    cut = sure.model_copy(update=changed)
+    categories = {**contract.categories, "alcohol": {"positive": cut}}
+    report = build_report(scored, labels, contract.model_copy(update={"categories": categories}))
+    category = report.categories[0]
+    (part,) = category.cuts
+    allow, review, block = part.bands
+    blocked = decide(scored.column("alcohol"), np.inf if upper is None else upper)
+    assert (allow.images, allow.positives, allow.negatives) == (0, 0, 0)
+    assert review.images == np.count_nonzero(~blocked)
+    assert block.images == np.count_nonzero(blocked)
+    assert not {"allow", "allowed_positives"} & {row.kind for row in part.pictures}
+    assert [row.total for row in part.pictures if row.kind == "review"] == [review.images]
+    assert category.histogram is not None
+    (zone,) = category.histogram.zones
+    end = category.histogram.high if upper is None else upper
+    assert (zone.low, zone.high) == (category.histogram.low, end)
+    assert part.limits[0].name == "proposed"
+    page = page_of(report).squeezed
+    assert "Nothing is allowed unseen, since recall=0.9 is not certified." in page
+    assert "review from" not in page
+    assert "are allowed unseen" not in page
+    assert "is only proposed" in page
+
+
+def test_bands_without_a_lower_threshold_are_counted_as_well() -> None:
+    scored, labels, contract = corpus()
+    contract = banded(contract, 0.2)
+    cut = contract.categories["alcohol"]["positive"]
+    none = cut.model_copy(update={"threshold": None, "status": "insufficient", "guarantee": None})
+    categories = {**contract.categories, "alcohol": {"positive": none}}
+    report = build_report(scored, labels, contract.model_copy(update={"categories": categories}))
+    (part,) = report.categories[0].cuts
+    assert part.bands[0].images == 0
+    assert sum(band.images for band in part.bands) == len(scored.uris)
+    assert [limit.name for limit in part.limits] == ["block from"]
+    page = page_of(report).squeezed
+    assert "Nothing is allowed unseen" in page
+    assert "proposed" not in page
 
 
 def test_the_table_of_levels_counts_what_the_decisions_say() -> None:

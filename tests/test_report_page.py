@@ -261,7 +261,8 @@ def test_every_part_of_a_contract_is_on_its_page() -> None:
         "About 5 (1–12) positives are among those allowed.",
         "About 2 (0–5) negatives are among those blocked.",
         "50 were picked for their scores",
-        "90 labelled images (20%, in 84 groups of near copies",
+        "20% of the labelled images, drawn at random with seed 5, were kept out of the fit.",
+        "On the 90 of them that have no near copy among the others (84 groups of near copies)",
         "parted into 5 folds",
         "3 times with new folds",
         "Raters agree moderately",
@@ -282,6 +283,48 @@ def test_every_part_of_a_contract_is_on_its_page() -> None:
             assert cut.guarantee is None or cut.guarantee in page
             assert cut.next_step in page
             assert cut.bands is None or (cut.bands.guarantee or "") in page
+
+
+def test_warnings_stand_under_the_summary_and_mark_the_categories_that_they_name() -> None:
+    scored, labels, contract = corpus()
+    told = (
+        "weapons: the labelled images score higher than the corpus.",
+        "Some <labels> were picked.",
+    )
+    changed = contract.model_copy(update={"warnings": told})
+    page = page_of(build_report(scored, labels, changed))
+    assert all(warning in page.squeezed for warning in told)
+    before, after = page.squeezed.split("What limits these guarantees")
+    assert "hold each by itself" in before
+    assert after.index("were picked") < after.index("Threshold")
+    marks = page.squeezed.split("▲ limited")
+    assert len(marks) == 2  # one category is named
+    assert marks[0].endswith("weapons ")
+    assert page.values("href").count("#warnings") == 1
+    bare = page_of(build_report(scored, labels, contract))
+    assert "What limits" not in bare.text
+    assert "limited" not in bare.squeezed.split("Summary", 1)[1]
+
+
+def test_rates_on_the_labels_fitted_to_are_called_optimistic_and_claim_no_confidence() -> None:
+    page = page_of(complete()[0]).squeezed
+    assert "On the images that the thresholds were fitted to: optimistic" in page
+    assert "hold the true rate in fewer than 95% of samples" in page
+    assert "confidence interval" not in page
+
+
+def test_the_next_step_has_a_line_of_its_own_as_wide_as_the_table() -> None:
+    for wide in (False, True):
+        scored, labels, contract = corpus(levels=LADDER if wide else BINARY)
+        contract = full(contract) if wide else contract
+        html = render(build_report(scored, labels, contract), {})
+        summary = html[html.index('class="stack wide summary"') :]
+        summary = summary[: summary.index("</table>")]
+        head, *rows = summary.split("<tr")[1:]
+        for row, under in zip(rows[::2], rows[1::2], strict=True):
+            cells = row.count("<td") + row.count("<th scope")
+            assert cells == head.count("<th scope")
+            assert f'colspan="{cells}"' in under
 
 
 def test_a_contract_without_the_optional_parts_has_none_of_their_headings() -> None:

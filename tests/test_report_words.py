@@ -61,7 +61,26 @@ def test_what_lacks_labels_says_how_many_of_which() -> None:
     precise = cut.model_copy(update={"objective": "precision=0.9"})
     assert "17 more flagged images labelled" in words.claim(precise, contract)
     unknown = cut.model_copy(update={"further_positives": None})
-    assert words.claim(unknown, contract) == "not yet: too few labels"
+    assert words.claim(unknown, contract) == "not yet: these labels do not attain it"
+
+
+@pytest.mark.parametrize(
+    ("objective", "said"), [("budget=3", "share the highest score"), ("levels", "do not rise")]
+)
+def test_what_no_number_of_labels_cures_is_not_called_too_few(objective: str, said: str) -> None:
+    contract, cut = certified(status="insufficient", objective=objective)
+    assert said in words.claim(cut, contract)
+    assert words.meaning(cut) == words.STATUSES["insufficient"][2]
+    assert "few labels" not in words.claim(cut, contract) + words.meaning(cut)
+
+
+def test_a_warning_names_a_category_only_by_its_whole_name() -> None:
+    contract = corpus()[2].model_copy(update={"warnings": ("fire arms: few.", "c++, too")})
+    assert words.warned("fire arms", contract)
+    assert words.warned("c++", contract)
+    assert words.warned("arms", contract)
+    assert not words.warned("firearms", contract)
+    assert not words.warned("arm", contract)
 
 
 def test_evidence_is_of_the_kind_that_the_guarantee_needs() -> None:

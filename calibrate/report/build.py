@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.cuts.fit import level_phrase
+from clipcal.calibrate.decisions.columns import band_codes
 from clipcal.calibrate.decisions.rescore import UNDECIDED, decisions
 from clipcal.calibrate.records import Cut, Evaluation, HeldOut
 from clipcal.calibrate.report.column import Column, Labelled, Labels, columns, gather_labels
@@ -114,6 +115,7 @@ def _cut(column: Column, level: str, cut: Cut, contract: Contract, per_row: int)
         limits=tuple(limits_of(phrase, cut)),
         held=_held(contract.holdout, column.name, level),
         crossed=_held(contract.crossfit, column.name, level),
+        bands=_bands(column, cut, rank) if cut.bands else (),
     )
     if cut.threshold is None:
         return replace(report, pictures=without_threshold(column, per_row))
@@ -122,7 +124,6 @@ def _cut(column: Column, level: str, cut: Cut, contract: Contract, per_row: int)
         report,
         flags=int(np.count_nonzero(flagged)),
         confusion=_confusion(decide(column.sample, cut.threshold), column.sample_codes >= rank),
-        bands=_bands(column, cut, rank) if cut.bands else (),
         curves=_curves(column, cut, rank, contract.confidence),
         pictures=_pictures(column, cut, flagged, rank, per_row, seed=contract.seed),
     )
@@ -133,8 +134,7 @@ def _pictures(
 ) -> tuple[PictureRow, ...]:
     if cut.bands is None:
         return around_threshold(column, flagged, rank, per_row)
-    blocked = _reaches(column.scores, cut.bands.upper)
-    return in_bands(column, flagged, blocked, rank, per_row, seed=seed)
+    return in_bands(column, band_codes(column.scores, cut), rank, per_row, seed=seed)
 
 
 def _held(evaluation: Evaluation | None, category: str, level: str) -> HeldOut | None:
@@ -160,32 +160,19 @@ def _curves(column: Column, cut: Cut, rank: int, confidence: float) -> Curves | 
     )
 
 
-def _reaches(scores: NDArray[np.float32], threshold: float | None) -> Flags:
-    return np.zeros(len(scores), np.bool_) if threshold is None else decide(scores, threshold)
-
-
 def _bands(column: Column, cut: Cut, rank: int) -> tuple[BandCount, ...]:
     """Count each band in the corpus and among the labelled images."""
-    assert cut.bands is not None  # the caller asked
     positive = column.sample_codes >= rank
-    corpus = _in_bands(column.scores, cut.threshold, cut.bands.upper)
-    sample = _in_bands(column.sample, cut.threshold, cut.bands.upper)
+    corpus, sample = band_codes(column.scores, cut), band_codes(column.sample, cut)
     return tuple(
         BandCount(
             name,
-            images=int(np.count_nonzero(everywhere)),
-            positives=int(np.count_nonzero(labelled & positive)),
-            negatives=int(np.count_nonzero(labelled & ~positive)),
+            images=int(np.count_nonzero(corpus == code)),
+            positives=int(np.count_nonzero(positive[sample == code])),
+            negatives=int(np.count_nonzero(~positive[sample == code])),
         )
-        for name, everywhere, labelled in zip(BANDS, corpus, sample, strict=True)
+        for code, name in enumerate(BANDS)
     )
-
-
-def _in_bands(
-    scores: NDArray[np.float32], lower: float | None, upper: float | None
-) -> tuple[Flags, Flags, Flags]:
-    flagged, blocked = _reaches(scores, lower), _reaches(scores, upper)
-    return ~flagged & ~blocked, flagged & ~blocked, blocked
 
 
 def _level_tables(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from clipcal.calibrate.records import Cut
 from clipcal.calibrate.report.column import Column
+from clipcal.calibrate.statistics.bounds import Range
 
 BINS = 48
 
@@ -106,25 +107,35 @@ def count_histogram(column: Column, cuts: Sequence[tuple[str, Cut]]) -> Histogra
         for rank, level in reversed(list(enumerate(column.levels)))
     ]
     groups = (Group("All images", counts(column.scores)), *labelled)
-    zones = tuple(zone for phrase, cut in cuts for zone in _zones(phrase, cut, high))
+    zones = tuple(zone for phrase, cut in cuts for zone in _zones(phrase, cut, low, high))
     return Histogram(low, high, groups, limits, zones)
 
 
 def limits_of(phrase: str, cut: Cut) -> list[Limit]:
-    """Name the thresholds of a cut: one, or with bands one or two; none where it has none."""
-    if cut.threshold is None:
-        return []
-    ends = (cut.interval.low, cut.interval.high) if cut.interval else (None, None)
-    if cut.bands is None:
-        return [Limit(phrase or "threshold", cut.threshold, *ends)]
-    limits = [Limit(f"{phrase} review from".strip(), cut.threshold, *ends)]
-    if cut.bands.upper is not None:
-        limits.append(Limit(f"{phrase} block from".strip(), cut.bands.upper))
+    """Name the thresholds of a cut: one, or with bands one or two; none where it has none.
+
+    With bands, all is reviewed below a lower threshold that is not certified: it is proposed.
+    """
+    limits = []
+    if cut.threshold is not None:
+        name = phrase or "threshold"
+        if cut.bands is not None:
+            begins = "review from" if cut.status == "certified" else "proposed"
+            name = f"{phrase} {begins}".strip()
+        limits.append(_limit(name, cut.threshold, cut.interval))
+    if cut.bands is not None and cut.bands.upper is not None:
+        limits.append(_limit(f"{phrase} block from".strip(), cut.bands.upper, cut.bands.interval))
     return limits
 
 
-def _zones(phrase: str, cut: Cut, end: float) -> list[Zone]:
-    if cut.threshold is None or cut.bands is None:
+def _limit(name: str, value: float, interval: Range | None) -> Limit:
+    ends = (interval.low, interval.high) if interval else (None, None)
+    return Limit(name, value, *ends)
+
+
+def _zones(phrase: str, cut: Cut, start: float, end: float) -> list[Zone]:
+    if cut.bands is None:
         return []
+    lower = cut.threshold if cut.status == "certified" and cut.threshold is not None else start
     upper = end if cut.bands.upper is None else cut.bands.upper
-    return [Zone(f"{phrase} review".strip(), cut.threshold, upper)]
+    return [Zone(f"{phrase} review".strip(), lower, upper)]

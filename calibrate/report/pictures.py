@@ -128,7 +128,7 @@ def around_threshold(
 
 
 def in_bands(
-    column: Column, flagged: Flags, blocked: Flags, rank: int, per_row: int, *, seed: int
+    column: Column, bands: NDArray[np.int8], rank: int, per_row: int, *, seed: int
 ) -> tuple[PictureRow, ...]:
     """Show each band as chance draws it, and the nearest mistakes that nobody would review.
 
@@ -136,8 +136,8 @@ def in_bands(
     ----------
     column : Column
         The category.
-    flagged, blocked : Bool[(n,)]
-        What reaches the lower threshold, and what reaches the upper one.
+    bands : Int8[(n,)]
+        The band of each image, see `clipcal.calibrate.decisions.columns.band_codes`.
     rank : int
         Levels from here on are positive.
     per_row : int
@@ -150,17 +150,16 @@ def in_bands(
     tuple of PictureRow
         Rows that have at least one picture.
     """
-    above, allow = _split(column.falling, flagged)
-    block, review = above[blocked[above]], above[~blocked[above]]
+    allow, review, block = (column.falling[bands[column.falling] == code] for code in range(3))
     rng = np.random.default_rng([abs(seed), rank])
-    bands: dict[Kind, Places] = {"block": block, "review": review, "allow": allow}
-    drawn: dict[Kind, Places] = {k: _draw(p, per_row, rng) for k, p in bands.items()}
+    parts: dict[Kind, Places] = {"block": block, "review": review, "allow": allow}
+    drawn: dict[Kind, Places] = {k: _draw(p, per_row, rng) for k, p in parts.items()}
     mistakes: dict[Kind, Places] = {
         "allowed_positives": allow[column.codes[allow] >= rank],
         "blocked_negatives": block[_negative(column.codes[block], rank)][::-1],
     }
     return tuple(
-        PictureRow(row.kind, row.pictures, len({**bands, **mistakes}[row.kind]))
+        PictureRow(row.kind, row.pictures, len({**parts, **mistakes}[row.kind]))
         for row in _rows({**drawn, **mistakes}, column, per_row)
     )
 

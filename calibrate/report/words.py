@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Sequence
 
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.records import Bands, Cut, Sampling
@@ -18,8 +20,7 @@ STATUSES = {
     "insufficient": (
         "▲",
         "insufficient",
-        "Too few labels for a guarantee; the threshold, if any, attains the target in the sample "
-        "only.",
+        "What was asked for is not attained with these labels; the next step says what it takes.",
     ),
     "no_positives": ("○", "no positives", "No image is labelled positive: there is no threshold."),
     "no_negatives": ("○", "no negatives", "No image is labelled negative: there is no threshold."),
@@ -131,8 +132,12 @@ def _chosen_by(cut: Cut) -> str:
 
 
 def _lacking(cut: Cut) -> str:
+    if cut.objective.startswith("budget"):
+        return "more images share the highest score than it allows"
+    if cut.objective == "levels":
+        return "scores do not rise with the levels"
     if cut.further_positives is None:
-        return "too few labels"
+        return "these labels do not attain it"
     flagged = cut.objective.startswith("precision")
     kind = "flagged images labelled" if flagged else "positives"
     return f"{cut.further_positives:,} more {kind} needed"
@@ -151,10 +156,16 @@ def headline(contract: Contract) -> str:
     return sentence
 
 
+def warned(category: str, contract: Contract) -> bool:
+    """Say whether a warning of the calibration names a category."""
+    named = re.compile(rf"(?<!\w){re.escape(category)}(?!\w)")
+    return any(named.search(warning) for warning in contract.warnings)
+
+
 def meaning(cut: Cut | Bands) -> str:
     """Say what a status means, where there is no guarantee to say it."""
     if isinstance(cut, Bands) and cut.upper is None:
-        return "No threshold is known above which images may be blocked unseen."
+        return "No threshold is known from which on images may be blocked unseen."
     if isinstance(cut, Cut) and cut.n == 0 and cut.threshold is None:
         return "No image is labelled here: there is no threshold."
     return STATUSES[cut.status][2]
@@ -164,6 +175,11 @@ def next_steps(cut: Cut) -> tuple[str, ...]:
     """Say what to do for each threshold of a cut that lacks a guarantee, each thing once."""
     thresholds: list[Cut | Bands] = [cut, *([cut.bands] if cut.bands else [])]
     return tuple(dict.fromkeys(t.next_step for t in thresholds if t.status != "certified"))
+
+
+def all_steps(cut: Cut) -> str:
+    """Say what to do about a cut, certified or not."""
+    return " ".join(dict.fromkeys((cut.next_step, *next_steps(cut))))
 
 
 def evidence(cut: Cut | Bands) -> str:
@@ -230,18 +246,39 @@ def workload(part: CutReport, images: int) -> str:
     )
     bands = part.cut.bands
     assert bands is not None  # the caller asked
-    sentence = f"Below {part.cut.threshold:.4f}, {allow} are allowed unseen; "
+    if part.cut.status == "certified":
+        sentence = f"Below {part.cut.threshold:.4f}, {allow} are allowed unseen; from there "
+    else:
+        sentence = f"{_nothing_allowed(part.cut)} From the lowest score "
     if bands.upper is None:
-        sentence += f"people have to review the other {review}. Nothing can be blocked unseen."
+        sentence += f"on, people have to review {review}. Nothing can be blocked unseen."
     else:
         sentence += (
-            f"from there to {bands.upper:.4f}, people have to review {review}; from "
-            f"{bands.upper:.4f} on, {block} are blocked unseen."
+            f"to {bands.upper:.4f}, people have to review {review}; from {bands.upper:.4f} on, "
+            f"{block} are blocked unseen."
         )
     if bands.misses is not None:
         sentence += f" About {amount(bands.misses)} positives are among those allowed."
     if bands.wrongly_blocked is not None:
         sentence += f" About {amount(bands.wrongly_blocked)} negatives are among those blocked."
+    return sentence
+
+
+def unproven(cuts: Sequence[CutReport]) -> bool:
+    """Say whether a lower threshold of bands is only proposed."""
+    return any(
+        part.cut.bands is not None
+        and part.cut.threshold is not None
+        and part.cut.status != "certified"
+        for part in cuts
+    )
+
+
+def _nothing_allowed(cut: Cut) -> str:
+    """Say why people have to look at low scores as well."""
+    sentence = f"Nothing is allowed unseen, since {cut.objective} is not certified."
+    if cut.threshold is not None:
+        sentence += f" The threshold {cut.threshold:.4f} is only proposed."
     return sentence
 
 
