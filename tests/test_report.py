@@ -244,6 +244,7 @@ def test_below_a_threshold_that_is_not_certified_nothing_is_allowed_unseen(
     assert "review from" not in page
     assert "are allowed unseen" not in page
     assert "is only proposed" in page
+    assert "among those allowed" not in page
 
 
 def test_bands_without_a_lower_threshold_are_counted_as_well() -> None:

@@ -297,7 +297,7 @@ def test_warnings_stand_under_the_summary_and_mark_the_categories_that_they_name
     before, after = page.squeezed.split("What limits these guarantees")
     assert "hold each by itself" in before
     assert after.index("were picked") < after.index("Threshold")
-    marks = page.squeezed.split("▲ limited")
+    marks = page.squeezed.split("! limited")
     assert len(marks) == 2  # one category is named
     assert marks[0].endswith("weapons ")
     assert page.values("href").count("#warnings") == 1

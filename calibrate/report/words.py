@@ -257,11 +257,17 @@ def workload(part: CutReport, images: int) -> str:
             f"to {bands.upper:.4f}, people have to review {review}; from {bands.upper:.4f} on, "
             f"{block} are blocked unseen."
         )
-    if bands.misses is not None:
-        sentence += f" About {amount(bands.misses)} positives are among those allowed."
+    misses = allowed_positives(part.cut)
+    if misses is not None:
+        sentence += f" About {amount(misses)} positives are among those allowed."
     if bands.wrongly_blocked is not None:
         sentence += f" About {amount(bands.wrongly_blocked)} negatives are among those blocked."
     return sentence
+
+
+def allowed_positives(cut: Cut) -> Range | None:
+    """Return how many positives nobody would look at; None where nothing is allowed unseen."""
+    return cut.bands.misses if cut.bands is not None and cut.status == "certified" else None
 
 
 def unproven(cuts: Sequence[CutReport]) -> bool:
