@@ -129,6 +129,8 @@ class Contract(Record):
         A fitted overall verdict; else the prompt set's rule serves.
     reference : Reference or None
         The scores at calibration.
+    warnings : tuple of str
+        What limits the guarantees, in sentences with the next command.
     categories : dict
         The cuts, by category and by level above the lowest.
 
@@ -159,6 +161,7 @@ class Contract(Record):
     temperature: ClassTemperature | None = None
     overall: OverallModel | None = None
     reference: Reference | None = None
+    warnings: tuple[str, ...] = ()
     categories: dict[str, dict[str, Cut]]
 
     def save(self, path: Path) -> None:

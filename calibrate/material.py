@@ -7,18 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from clipcal.calibrate.cuts.sample import Sample, gather
 from clipcal.calibrate.cuts.targets import Goal
 from clipcal.calibrate.heads.learned import Learned, learn
 from clipcal.calibrate.labels.matching import Match, match_images
 from clipcal.calibrate.labels.merge import merge_tables
-from clipcal.calibrate.labels.table import BINARY, UNKNOWN, LabelTable, read_labels
-from clipcal.calibrate.near import MOST_COMPARED, clusters_of
+from clipcal.calibrate.labels.table import BINARY, LabelTable, read_labels
 from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.records import Sampling
-from clipcal.calibrate.sampling.design import sample_design
+from clipcal.calibrate.sampling.backing import backing_of
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores, score_corpus
 from clipcal.calibrate.scoring.rules import ScoreRule, rule_for
 from clipcal.calibrate.scoring.under_contract import TextSource, prompt_vectors, with_heads
@@ -49,13 +47,17 @@ class Material:
     sample : Sample
         The labelled images that are fitted to.
     images : int
-        Distinct labelled images, those that were learned from included.
+        Distinct images with a label, those that were learned from included.
     sampling : Sampling
         How they came to be labelled.
     learned : Learned or None
         What was learned from other labelled images.
+    population : str
+        Which images guarantees speak of, where not of the whole corpus.
     notes : tuple of str
         What was aggregated, merged, guessed or ignored.
+    warnings : tuple of str
+        What limits guarantees.
     """
 
     corpus: Corpus
@@ -68,7 +70,9 @@ class Material:
     images: int
     sampling: Sampling
     learned: Learned | None
+    population: str
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def read_tables(
@@ -101,26 +105,13 @@ def read_tables(
     return LabelTable((), tuple(names), tuple(levels), nothing, (), (), "", "")
 
 
-def refuse_tuned(corpus: Corpus, prompt_set: PromptSet, table: LabelTable, goal: Goal) -> None:
-    """Refuse a guarantee from the labels on which the prompts were chosen."""
-    if not goal.target.guaranteed or not table.sha256:
-        return
-    chosen_on = (corpus.noted(f"tuned:{prompt_set.sha256}") or "").split()
-    if not {table.sha256, *table.parts}.isdisjoint(chosen_on):
-        raise CalibrationError(
-            f"The prompt set {prompt_set.name} was chosen on these very labels ({table.source}), "
-            f"so that they flatter it: no {goal.target} can be guaranteed from them. Use labels "
-            f"of other images, or do without a guarantee: "
-            f"clipcal calibrate --labels {table.source} --target f1"
-        )
-
-
 def gather_material(
     corpus: Corpus,
     prompt_set: PromptSet,
     table: LabelTable,
     source: TextSource,
     plan: CalibrationPlan,
+    labels: str,
 ) -> Material:
     """Score a corpus, find the labelled images in it, and learn where that was asked for.
 
@@ -136,6 +127,8 @@ def gather_material(
         Where text vectors come from.
     plan : CalibrationPlan
         What is asked for.
+    labels : str
+        The label files, as a shell takes them.
 
     Returns
     -------
@@ -145,59 +138,31 @@ def gather_material(
     Raises
     ------
     CalibrationError
-        If no labelled image is in the corpus.
+        If no labelled image is in the corpus, or a guarantee is asked for of labels that cannot
+        give it.
     """
     vectors = prompt_vectors(corpus, prompt_set, source)
     rule = rule_for(plan.rule, corpus.model, source.model)
     scored = score_corpus(corpus, vectors, rule)
     match = match_images(table.images, scored.uris, scored.sha256s)
     sample, merged = gather(scored.scores, scored.categories, table, match, scored.rows)
-    sample, sampling, drawn = _as_drawn(corpus, scored, sample)
-    notes = (*table.notes, *_by_name(match), *merged, *drawn)
+    backing = backing_of(corpus, scored, sample, prompt_set, plan.goal, labels)
     material = Material(
-        corpus, vectors, rule, scored, table, match, sample, len(sample), sampling, None, notes
+        corpus,
+        vectors,
+        rule,
+        scored,
+        table,
+        match,
+        backing.sample,
+        backing.images,
+        backing.sampling,
+        None,
+        backing.population,
+        (*table.notes, *_by_name(match), *merged, *backing.notes),
+        backing.warnings,
     )
     return _learning(material, plan) if plan.learn else material
-
-
-def _as_drawn(
-    corpus: Corpus, scored: CorpusScores, sample: Sample
-) -> tuple[Sample, Sampling, tuple[str, ...]]:
-    """Add how the images came to be labelled, and which are near copies of each other."""
-    rows = scored.rows[sample.places]
-    live = np.unique(scored.rows)
-    design = sample_design(corpus, rows, live=live)
-    notes = list(design.notes)
-    if corpus.rounds():
-        sample = _weighted(corpus, scored, sample, live)
-    if len(rows) > MOST_COMPARED:
-        notes.append(
-            f"With more than {MOST_COMPARED:,} labelled images, near copies are not looked for; "
-            f"exact ones count once."
-        )
-    sample = replace(sample, clusters=clusters_of(corpus, rows))
-    near = len(rows) - len(np.unique(sample.clusters))
-    if near:
-        notes.append(f"{near} labelled images are near copies of others, and never divided.")
-    if design.picked:
-        notes.append(
-            f"{design.picked} labelled images were picked for their scores: they are weighted in "
-            f"estimates, and left out of guarantees."
-        )
-    sampling = Sampling(given=design.given, audit=design.audit, picked=design.picked)
-    return sample, sampling, tuple(notes)
-
-
-def _weighted(
-    corpus: Corpus, scored: CorpusScores, sample: Sample, live: NDArray[np.int64]
-) -> Sample:
-    """Weight the images of each category by how they came to be labelled in it."""
-    weights, uniform = sample.weights.copy(), sample.uniform.copy()
-    for column, category in enumerate(scored.categories):
-        known = sample.values[:, column] != UNKNOWN
-        design = sample_design(corpus, scored.rows[sample.places[known]], category, live=live)
-        weights[known, column], uniform[known, column] = design.weights, design.uniform
-    return replace(sample, weights=weights, uniform=uniform)
 
 
 def _learning(material: Material, plan: CalibrationPlan) -> Material:

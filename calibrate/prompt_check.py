@@ -17,6 +17,7 @@ from clipcal.calibrate.labels.table import UNKNOWN, LabelTable, read_labels
 from clipcal.calibrate.near import MOST_COMPARED, clusters_of
 from clipcal.calibrate.prompt_choice import FEWEST, Kept, Labelled, Trial, choose, try_choice
 from clipcal.calibrate.sampling.design import sample_design
+from clipcal.calibrate.sampling.tuned import remember_tuned
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores, score_corpus, similarities
 from clipcal.calibrate.scoring.under_contract import TextSource, prompt_vectors
 from clipcal.calibrate.statistics.auc import auc_difference, auc_estimate
@@ -26,9 +27,6 @@ from clipcal.prompts.encode import PromptVectors
 from clipcal.prompts.promptset import Category, PromptSet, load_prompt_set
 
 Side = Literal["prompt", "against"]
-
-TUNED_NOTE = "tuned:"
-"""Notes of a corpus: this and a prompt set's hash → the labels on which it was chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +131,8 @@ class PromptCheck:
         The set.
     labels, labels_sha256 : str
         Name and hash of the label file.
-    images : int
-        Distinct labelled images that the corpus holds.
+    rows : tuple of int
+        The distinct contents that it was checked on, as rows of the embeddings.
     confidence : float
         Of every interval, one category at a time.
     seed : int
@@ -150,12 +148,17 @@ class PromptCheck:
     prompt_set: PromptSet
     labels: str
     labels_sha256: str
-    images: int
+    rows: tuple[int, ...]
     confidence: float
     seed: int
     categories: tuple[CategoryCheck, ...]
     match: Match
     notes: tuple[str, ...]
+
+    @property
+    def images(self) -> int:
+        """How many distinct images with a label the corpus holds."""
+        return len(self.rows)
 
     @property
     def trimmed(self) -> PromptSet | None:
@@ -173,16 +176,14 @@ class PromptCheck:
         return replace(self.prompt_set, name=name, categories=tuple(categories))
 
     def remember(self, corpus: Corpus) -> None:
-        """Note with the corpus on which labels the trimmed set was chosen.
+        """Note with the corpus on which images the trimmed set was chosen.
 
-        A guarantee from those labels would flatter it. Labels that the set it was trimmed from
-        had been chosen on count too: the note holds the hashes of all, separated by blanks.
+        A guarantee from their labels would flatter it, in whatever file they are. Images that
+        the set it was trimmed from had been chosen on count too.
         """
-        if self.trimmed is None:
-            return
-        keys = [f"{TUNED_NOTE}{each.sha256}" for each in (self.prompt_set, self.trimmed)]
-        before = (hash for key in keys for hash in (corpus.noted(key) or "").split())
-        corpus.note(keys[1], " ".join(dict.fromkeys([*before, self.labels_sha256])))
+        if self.trimmed is not None:
+            before = (self.prompt_set.sha256, self.trimmed.sha256)
+            remember_tuned(corpus, self.trimmed.sha256, self.rows, before)
 
 
 def check_prompts(
@@ -233,6 +234,7 @@ def check_prompts(
     scored = score_corpus(corpus, vectors)
     match = match_images(table.images, scored.uris, scored.sha256s)
     sample, notes = _gathered(corpus, scored, table, match)
+    known = (sample.values != UNKNOWN).any(axis=1)
     cosines = np.asarray(similarities(corpus, vectors)[scored.rows[sample.places]])
     checks = check_categories(
         cosines, sample.values, sample.clusters, vectors, confidence=confidence, seed=seed
@@ -241,7 +243,7 @@ def check_prompts(
         prompt_set=prompt_set,
         labels=table.source,
         labels_sha256=table.sha256,
-        images=len(sample),
+        rows=tuple(scored.rows[sample.places[known]].tolist()),
         confidence=confidence,
         seed=seed,
         categories=checks,

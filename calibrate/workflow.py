@@ -12,14 +12,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from clipcal import __version__
 from clipcal.calibrate.contract import Contract, KeptPromptSet, Labels
 from clipcal.calibrate.cuts.calibration import Calibration, Cuts, calibrate
+from clipcal.calibrate.cuts.evaluation import split
 from clipcal.calibrate.cuts.probabilities import class_temperature, with_probabilities
+from clipcal.calibrate.cuts.sample import Sample
 from clipcal.calibrate.decisions.verdicts import fit_overall
 from clipcal.calibrate.labels.matching import Match
 from clipcal.calibrate.labels.table import UNKNOWN
-from clipcal.calibrate.material import Material, gather_material, read_tables, refuse_tuned
+from clipcal.calibrate.material import Material, gather_material, read_tables
 from clipcal.calibrate.people import agreement_of
 from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.records import OverallModel
@@ -109,20 +113,22 @@ def calibrate_corpus(
     prompt_set = choose_prompt_set(corpus, prompts)
     files = (labels,) if isinstance(labels, Path) else tuple(labels or ())
     table = read_tables(files, prompt_set, goal, plan)
-    refuse_tuned(corpus, prompt_set, table, goal)
-    material = gather_material(corpus, prompt_set, table, source, plan)
+    named = " --labels ".join(shlex.quote(file.name) for file in files) or "FILE.csv"
+    material = gather_material(corpus, prompt_set, table, source, plan, named)
     done = calibrate(
         material.sample,
         goal,
         material.scored.scores,
         material.scored.categories,
         table.levels,
-        source=" --labels ".join(shlex.quote(file.name) for file in files) or "FILE.csv",
+        source=named,
+        population=material.population,
         evaluating=plan.evaluating,
     )
-    cuts, lacking = _cuts(material, done, plan)
-    contract = _contract(material, done, cuts, plan)
-    overall = _overall(material, done, files, plan)
+    kept, _ = split(material.sample, plan.holdout, plan.seed)
+    cuts, lacking = _cuts(material, kept, done, plan)
+    contract = _contract(material, kept, done, cuts, plan)
+    overall = _overall(material, kept, done, files, plan)
     contract = contract.model_copy(update={"overall": overall})
     return Calibrated(
         contract, material.match, (*material.notes, *lacking), _by_uri(material), prompts
@@ -130,14 +136,14 @@ def calibrate_corpus(
 
 
 def _cuts(
-    material: Material, done: Calibration, plan: CalibrationPlan
+    material: Material, kept: Sample, done: Calibration, plan: CalibrationPlan
 ) -> tuple[Cuts, tuple[str, ...]]:
     """Add probabilities to the cuts, where they were asked for."""
     if plan.probabilities in (None, "temperature"):
         return done.cuts, ()
     return with_probabilities(
         done.cuts,
-        material.sample,
+        kept,
         material.scored.scores,
         plan.probabilities,
         seed=plan.seed,
@@ -146,15 +152,20 @@ def _cuts(
     )
 
 
-def _temperature(material: Material, plan: CalibrationPlan) -> ClassTemperature | None:
+def _temperature(
+    material: Material, kept: Sample, plan: CalibrationPlan
+) -> ClassTemperature | None:
     if plan.probabilities != "temperature":
         return None
-    categories = material.scored.categories
-    return class_temperature(material.sample, categories, plan.seed, plan.confidence)
+    return class_temperature(kept, material.scored.categories, plan.seed, plan.confidence)
 
 
 def _overall(
-    material: Material, done: Calibration, labels: Sequence[Path], plan: CalibrationPlan
+    material: Material,
+    kept: Sample,
+    done: Calibration,
+    labels: Sequence[Path],
+    plan: CalibrationPlan,
 ) -> OverallModel | None:
     if plan.overall == "rule":
         return None
@@ -163,19 +174,22 @@ def _overall(
             "An overall verdict is fitted to the column Overall of a label file. Name one: "
             "clipcal calibrate --labels FILE.csv --overall fitted"
         )
+    fitted_to = np.isin(material.sample.places, kept.places)
     return fit_overall(
         labels,
         material.prompts.prompt_set,
         material.scored,
-        material.sample,
+        kept,
         material.table.levels,
-        done.decided,
+        None if done.decided is None else done.decided[fitted_to],
         seed=plan.seed,
         confidence=plan.confidence,
     )
 
 
-def _contract(material: Material, done: Calibration, cuts: Cuts, plan: CalibrationPlan) -> Contract:
+def _contract(
+    material: Material, kept: Sample, done: Calibration, cuts: Cuts, plan: CalibrationPlan
+) -> Contract:
     table, prompt_set = material.table, material.prompts.prompt_set
     learned = material.learned
     return Contract(
@@ -204,8 +218,9 @@ def _contract(material: Material, done: Calibration, cuts: Cuts, plan: Calibrati
         ),
         heads=learned.heads if learned else {},
         comparisons=learned.comparisons if learned else {},
-        temperature=_temperature(material, plan),
+        temperature=_temperature(material, kept, plan),
         reference=reference_of(material.corpus, material.scored),
+        warnings=material.warnings,
         categories=cuts,
     )
 

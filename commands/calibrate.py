@@ -97,7 +97,7 @@ def _are_bands(text: str) -> object:
     type=click.FloatRange(0, 1, max_open=True),
     default=0.0,
     show_default=True,
-    help="Share of the labelled images kept out of the fit, to evaluate it on.",
+    help="Share of the labelled images kept out of every fit, to evaluate thresholds on.",
 )
 @click.option(
     "--folds",
@@ -123,7 +123,7 @@ def _are_bands(text: str) -> object:
 @click.option(
     "--prior-shift",
     is_flag=True,
-    help="Adjust probabilities to how frequent positives seem to be in the corpus.",
+    help="Adjust --probabilities to how frequent positives seem to be in the corpus.",
 )
 @click.option(
     "--learn",
@@ -179,6 +179,7 @@ def calibrate_command(
     from clipcal.commands.calibration_tables import print_calibration
     from clipcal.index.store import Corpus
 
+    _refuse_ignored(plan)
     if not labels and (plan["bands"] or not plan["target"].strip().lower().startswith("budget")):
         raise click.UsageError(
             "Missing option '--labels': only --target budget=N does without people's labels."
@@ -194,6 +195,8 @@ def calibrate_command(
     )
     done.contract.save(output)
     done.keep(corpus)  # only now: a file that cannot be written leaves the corpus as it was
+    for warning in done.contract.warnings:
+        say(f"Warning: {warning}", quiet=as_json)
     for note in done.notes:
         say(f"Note: {note}", quiet=as_json)
     _list_unmatched(done.match, labels, quiet=as_json)
@@ -203,6 +206,18 @@ def calibrate_command(
     print_calibration(done.contract)
     following = command_line("rescore", "--calibration", output, corpus=corpus_path)
     click.echo(f"\nWritten to {output}. Apply it: {following}")
+
+
+def _refuse_ignored(plan: dict[str, Any]) -> None:
+    """Make options that would have no effect a wrong call."""
+    target = click.get_current_context().get_parameter_source("target")
+    if plan["bands"] and target is not click.core.ParameterSource.DEFAULT:
+        raise click.UsageError("Give one of --target and --bands: bands have targets of their own.")
+    if plan["prior_shift"] and plan["probabilities"] in (None, "temperature"):
+        raise click.UsageError(
+            "--prior-shift adjusts probabilities of single categories: give it with "
+            "--probabilities auto, platt, isotonic or beta."
+        )
 
 
 def _result(contract: Contract, match: Match, notes: tuple[str, ...]) -> dict[str, object]:

@@ -93,7 +93,7 @@ def rescore_command(
     columns = more_columns(scored.scores, scored.categories, contract)
     write_csv(decided, scored.uris, output, verdicts.per_image() if verdicts else None, columns)
     drifts = drift_since(contract, corpus, scored)
-    warnings = (*warn_of(contract), *missing, *warn_of_drift(drifts))
+    warnings = (*contract.warnings, *warn_of(contract), *missing, *warn_of_drift(drifts))
     for warning in warnings:
         say(f"Warning: {warning}", quiet=as_json)
     counts = count_decisions(decided)

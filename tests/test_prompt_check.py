@@ -17,6 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from clipcal.calibrate.prompt_check import check_categories, check_prompts
 from clipcal.calibrate.prompt_choice import FEWEST, Labelled, _without_one, choose, try_choice
+from clipcal.calibrate.sampling.tuned import remember_tuned, tuned_rows
 from clipcal.calibrate.scoring.under_contract import TextSource
 from clipcal.cli import app
 from clipcal.errors import CalibrationError
@@ -312,18 +313,19 @@ def test_the_trimmed_set_is_written_and_what_it_was_chosen_on_is_remembered(run,
     assert better.categories[1:] == load_prompt_set(folder / "set.toml").categories[1:]
     found = json.loads(run(*CALL, "--json").stdout)
     assert found["trimmed"]["sha256"] == better.sha256
-    noted = Corpus.open(folder / "corpus").noted(f"tuned:{better.sha256}")
-    assert noted == found["labels"]["sha256"]
+    rows = tuned_rows(Corpus.open(folder / "corpus"), better.sha256)
+    assert rows.tolist() == list(range(240))
 
 
 def test_labels_that_the_set_was_chosen_on_before_are_remembered_too(folder):
     corpus = Corpus.open(folder / "corpus")
     source = TextSource(folder / "text.npz")
     found = check_prompts(corpus, str(folder / "set.toml"), folder / "human.csv", source=source)
-    corpus.note(f"tuned:{found.prompt_set.sha256}", "earlier")
+    remember_tuned(corpus, found.prompt_set.sha256, [7, 900])
     found.remember(corpus)
     found.remember(corpus)
-    assert corpus.noted(f"tuned:{found.trimmed.sha256}") == f"earlier {found.labels_sha256}"
+    assert tuned_rows(corpus, found.trimmed.sha256).tolist() == [*range(240), 900]
+    assert tuned_rows(corpus, found.prompt_set.sha256).tolist() == [7, 900]
 
 
 def test_where_no_choice_surely_pays_nothing_is_written(run, folder):

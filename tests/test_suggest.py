@@ -96,9 +96,12 @@ def test_only_what_was_not_picked_for_its_score_backs_guarantees(corpus: Corpus)
 def test_what_is_not_labelled_yet_is_told(corpus: Corpus) -> None:
     draw(corpus, 40)
     audit, picked = rows_of(corpus, 1, True), rows_of(corpus, 1, False)
-    assert sample_design(corpus, rows_of(corpus, 1)).notes == ()
+    whole = sample_design(corpus, rows_of(corpus, 1))
+    assert (whole.notes, whole.warnings) == ((), ())
     some = sample_design(corpus, np.concatenate([audit[:15], picked[:10]]))
-    assert [note.split(" images")[0] for note in some.notes] == ["10 of 20", "5 of 20"]
+    assert [note.split(" images")[0] for note in some.notes] == ["10 of 20"]
+    assert [warning.split(" images")[0] for warning in some.warnings] == ["5 of 20"]
+    assert sample_design(corpus, audit[:15], listed=audit).warnings == ()
 
 
 def test_what_was_given_is_not_suggested(corpus: Corpus) -> None:
@@ -155,7 +158,7 @@ def test_labels_without_a_suggestion_after_picks_back_no_guarantee(corpus: Corpu
     assert design.late == 30
     assert not design.uniform[20:].any()
     assert (design.weights[20:] > 0).all()
-    assert any("back no guarantee" in note for note in design.notes)
+    assert any("back no guarantee" in warning for warning in design.warnings)
     label(corpus, rows)
     draw(corpus, 20)
     met = np.intersect1d(rest, rows_of(corpus, 2, True))
@@ -192,7 +195,7 @@ def test_what_came_after_the_first_draw_backs_no_guarantee(corpus: Corpus) -> No
     design = sample_design(corpus, rows)
     assert design.uniform[rows < IMAGES].sum() < design.audit
     assert not design.uniform[rows >= IMAGES].any()
-    assert any("300 of 600 images were embedded after" in note for note in design.notes)
+    assert any("300 of 600 images were embedded after" in told for told in design.warnings)
     share = design.weights[rows < IMAGES].sum() / design.weights.sum()
     assert share == pytest.approx(0.5, abs=0.25)
 

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from conftest import DIM, IDENTITY
 
 from clipcal.calibrate.contract import Contract
+from clipcal.calibrate.sampling.tuned import remember_tuned
 from clipcal.cli import app
 from clipcal.errors import CalibrationError, ClipcalError
 from clipcal.index.store import Corpus, Outcome
@@ -172,8 +173,9 @@ def test_all_else_without_labels_is_refused_with_the_next_command(
     run: Run, more: tuple[str, ...]
 ) -> None:
     done = run("calibrate", "--prompts", Path("own.toml"), *more)
-    assert "clipcal calibrate --labels FILE.csv" in refusal(done)
-    assert "budget" in refusal(done)
+    assert done.exit_code == 2
+    assert "--labels" in done.stderr
+    assert "budget" in done.stderr
 
 
 @pytest.mark.parametrize("more", [("--overall", "fitted"), ("--learn",), ("--holdout", "0.5")])
@@ -297,11 +299,9 @@ def test_picked_labels_beside_random_ones_are_no_evidence(
 
 
 def tuned(run: Run, folder: Path) -> None:
-    """Note that the prompts were chosen on the labels in human.csv."""
-    assert calibrate(run, "--target", "f1").exit_code == 0
-    labels = Contract.load(folder / "c.json").labels.sha256
+    """Note that the prompts were chosen on the first 200 images."""
     corpus = Corpus.open(folder / "corpus")
-    corpus.note(f"tuned:{load_prompt_set(str(folder / 'own.toml')).sha256}", labels)
+    remember_tuned(corpus, load_prompt_set(str(folder / "own.toml")).sha256, range(200))
     corpus.close()
 
 
@@ -311,15 +311,27 @@ def test_labels_on_which_prompts_were_chosen_guarantee_nothing(
 ) -> None:
     tuned(run, tmp_path)
     asked = ("--bands",) if target == "bands" else ("--target", target)
-    reason = refusal(calibrate(run, *asked))
+    write(tmp_path / "same.csv", ranks, range(200))
+    with (tmp_path / "same.csv").open("a") as stream:
+        stream.write("\n")
+    reason = refusal(calibrate(run, *asked, labels="same.csv"))
     assert "chosen on these very labels" in reason
     assert "--target f1" in reason
     for unpromised in ("f1", "cost=5:1", "levels", "budget=20"):
-        assert calibrate(run, "--target", unpromised).exit_code == 0
-    write(tmp_path / "others.csv", ranks, range(100, 300))
-    assert calibrate(run, *asked, labels="others.csv").exit_code == 0
-    company = calibrate(run, *asked, "--labels", Path("others.csv"))
-    assert "chosen on these very labels" in refusal(company)
+        done = told(calibrate(run, "--target", unpromised, "--json", labels="same.csv"))
+        assert "flatter" in " ".join(done["warnings"])
+    write(tmp_path / "others.csv", ranks, range(200, 400))
+    alone = told(calibrate(run, *asked, "--json", labels="others.csv"))
+    company = told(calibrate(run, *asked, "--json"))
+    assert not alone["warnings"]
+    assert "chosen on 200 of the labelled images" in company["warnings"][0]
+    for category in NAMES:
+        for level in LADDER[1:]:
+            cuts = [x["categories"][category][level] for x in (alone, company)]
+            assert cuts[0]["status"] == cuts[1]["status"]
+            assert cuts[0]["evidence"] == cuts[1]["evidence"]
+            if cuts[0]["guarantee"]:
+                assert "the prompts were not chosen on" in cuts[0]["guarantee"]
 
 
 # --- drift ----------------------------------------------------------------------------------
@@ -438,8 +450,8 @@ def test_an_overall_verdict_and_a_hold_out_go_together(
     file.write_text("\n".join([f"{header},Overall", *whole]))
     options = ("--holdout", "0.3", "--folds", "4", "--overall", "fitted", "--json")
     overall = told(calibrate(run, *options))["overall"]
-    assert overall["images"] == IMAGES
-    assert overall["rule_agreement"]["n"] == IMAGES
+    assert overall["images"] == 0.7 * IMAGES
+    assert overall["rule_agreement"]["n"] == 0.7 * IMAGES
     contract, rows, result = decided(run, tmp_path)
     assert contract.overall is not None
     assert sum(result["overall"]["verdicts"].values()) == IMAGES

@@ -55,7 +55,6 @@ def merge_tables(tables: Sequence[LabelTable]) -> LabelTable:
         sha256=hashlib.sha256(hashes.encode()).hexdigest(),
         source=", ".join(table.source for table in tables),
         votes=_votes(tables, categories),
-        parts=tuple(table.sha256 for table in tables),
     )
 
 

@@ -47,8 +47,6 @@ class LabelTable:
         The file's name, without its folder.
     votes : Votes or None
         What each rater said; None where the file has one rating per image.
-    parts : tuple of str
-        Where several files became one, the hash of each.
     """
 
     images: tuple[str, ...]
@@ -60,7 +58,6 @@ class LabelTable:
     sha256: str
     source: str = "labels.csv"
     votes: Votes | None = None
-    parts: tuple[str, ...] = ()
 
 
 def read_labels(

@@ -30,6 +30,8 @@ class SampleDesign:
         as a random sample of what was left then, and are not `uniform`.
     notes : tuple of str
         What estimates leave out.
+    warnings : tuple of str
+        What limits guarantees, each with the next command.
     """
 
     weights: Float64
@@ -39,10 +41,15 @@ class SampleDesign:
     picked: int
     late: int = 0
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def sample_design(
-    corpus: Corpus, rows: Int64, category: str | None = None, live: Int64 | None = None
+    corpus: Corpus,
+    rows: Int64,
+    category: str | None = None,
+    live: Int64 | None = None,
+    listed: Int64 | None = None,
 ) -> SampleDesign:
     r"""Tell for labelled images what they stand for in estimates and in guarantees.
 
@@ -66,6 +73,8 @@ def sample_design(
         default all draws count.
     live : Int64[(N,)], optional
         The distinct contents of the corpus, ascending, where they are at hand.
+    listed : Int64[(m,)], optional
+        All contents in the label file, those without any label included; by default `rows`.
 
     Returns
     -------
@@ -88,8 +97,52 @@ def sample_design(
         audit=int(audit.sum()),
         picked=int((~given & ~audit).sum()),
         late=int(late.sum()),
-        notes=tuple(history.notes(rows, int(late.sum()))),
+        notes=tuple(history.notes(rows)),
+        warnings=tuple(history.warnings(rows if listed is None else listed, int(late.sum()))),
     )
+
+
+def blank_audits(corpus: Corpus, rows: Int64, category: str, live: Int64 | None = None) -> int:
+    """Count the images without a label that were drawn at random to get one.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        Keeps the draws.
+    rows : Int64[(n,)]
+        Distinct contents that are in a label file without a label in the category.
+    category : str
+        The category.
+    live : Int64[(N,)], optional
+        The distinct contents of the corpus, ascending, where they are at hand.
+
+    Returns
+    -------
+    int
+        How many of them are in the audit sample of the category, and of the population of which
+        guarantees speak.
+    """
+    history = History.of(corpus, category, live)
+    return int(np.count_nonzero(np.isin(rows, history.audits()) & history.from_the_start(rows)))
+
+
+def from_first_draw(corpus: Corpus, rows: Int64) -> NDArray[np.bool_]:
+    """Tell which rows were in the corpus when images were first drawn to be labelled.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        Keeps the draws.
+    rows : Int64[(n,)]
+        Rows of the embeddings.
+
+    Returns
+    -------
+    Bool[(n,)]
+        All true where nothing was ever drawn.
+    """
+    rounds = corpus.rounds()
+    return rows < rounds[0].rows if rounds else np.ones(len(rows), np.bool_)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,6 +161,8 @@ class History:
         The first round of any category that picked for scores; `following` if none did.
     extent : dict
         By round of any category, how many embeddings there were.
+    start : int or None
+        How many there were at the first round of any category; None where there was none.
     audit_of, given_of : dict
         Rows by round.
     picked_of : dict
@@ -121,6 +176,7 @@ class History:
     following: int
     first_pick: int
     extent: dict[int, int]
+    start: int | None
     audit_of: dict[int, Int64]
     picked_of: dict[int, tuple[Int64, Float64]]
     given_of: dict[int, Int64]
@@ -151,6 +207,7 @@ class History:
             following=following,
             first_pick=min(picking, default=following),
             extent={r.number: r.rows for r in every},
+            start=every[0].rows if every else None,
             audit_of={n: rows[at & audit] for n, at in own.items()},
             picked_of={n: (rows[at & ~audit], inclusion[at & ~audit]) for n, at in own.items()},
             given_of={
@@ -171,8 +228,11 @@ class History:
         return union(before, self.given_from_start(), self.audits())
 
     def from_the_start(self, rows: Int64) -> NDArray[np.bool_]:
-        """Tell which rows were there at the first draw: of later ones too few may be drawn."""
-        return rows < self.rounds[0].rows if self.rounds else np.ones(len(rows), np.bool_)
+        """Tell which rows were there at the first draw: of later ones too few may be drawn.
+
+        That is the first draw for any category: labels that it found may be of another's.
+        """
+        return np.ones(len(rows), np.bool_) if self.start is None else rows < self.start
 
     def known_before(self, number: int, scope: str | None, audits: bool) -> tuple[Int64, ...]:
         """Return, in parts without overlap, what a draw could not give.
@@ -226,7 +286,7 @@ class History:
             if len(rows):
                 yield Draw(rows, np.full(len(rows), len(rows) / rest), population, known)
 
-    def notes(self, rows: Int64, late: int) -> Iterator[str]:
+    def notes(self, rows: Int64) -> Iterator[str]:
         """Yield what estimates leave out."""
         picked = union(*(rows for rows, _ in self.picked_of.values()))
         pending = len(picked) - np.isin(rows, picked).sum()
@@ -235,23 +295,31 @@ class History:
                 f"{pending:,} of {len(picked):,} images picked for their scores have no label, "
                 f"and estimates do without them."
             )
+
+    def warnings(self, listed: Int64, late: int) -> Iterator[str]:
+        """Yield what limits guarantees; `listed` are the contents in the label file."""
         audit = self.audits()
-        missing = len(without(audit, rows))
+        missing = len(without(audit, listed))
         if missing:
             yield (
-                f"{missing:,} of {len(audit):,} images of the audit sample have no label; "
-                f"guarantees take it that what they show had no part in that."
+                f"{missing:,} of {len(audit):,} images of the audit sample are not in the label "
+                f"file; guarantees take it that what they show had no part in that. Label them, "
+                f"then run: clipcal calibrate --labels FILE.csv"
             )
         if late:
             yield (
                 f"{late:,} images were labelled without a suggestion after others had been "
-                f"picked; they count in estimates and back no guarantee."
+                f"picked; they count in estimates and back no guarantee. For labels that do: "
+                f"clipcal suggest --audit 1 -n 100"
             )
         newer = int((~self.from_the_start(self.live)).sum())
         if newer:
             yield (
                 f"{newer:,} of {len(self.live):,} images were embedded after the first draw of "
-                f"images to label; guarantees speak of the others."
+                f"images to label; guarantees speak of the other {len(self.live) - newer:,} only. "
+                f"For one of all images, put them in a corpus of their own: "
+                f"clipcal embed FOLDER --corpus NEW, then: "
+                f"clipcal suggest --corpus NEW --audit 1 -n 100"
             )
 
     def _population(self, number: int) -> int:
