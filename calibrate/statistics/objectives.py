@@ -11,8 +11,9 @@ inclusion probability (Horvitz and Thompson 1952) the weighted sums estimate tho
 declared without looking at the labels:
 
 1. The grid is computed from the scores of the whole corpus and from how many images were
-   labelled, and so is a constant: it would be the same whichever images had been drawn and
-   whatever people had said of them.
+   labelled. Given that number, which must be settled without looking at labels, it is a
+   constant: it would be the same whichever so many images had been drawn and whatever people
+   had said of them.
 2. The labelled images are drawn uniformly from the distinct images of the corpus. Given that
    :math:`n_t` of them score at or above :math:`t`, those are a uniform sample of all that do,
    and their hits are hypergeometric. The binomial p-value (`precision_p_value`) is then
