@@ -60,8 +60,8 @@ class CategoryAgreement:
         Mean weighted kappa of pairs of raters, see `pair_kappa`; None where raters are
         anonymous.
     ceiling, ceiling_kappa : Estimate or None
-        Agreement rate and kappa of one rater with the majority of the others: what a machine
-        can be asked for.
+        Agreement rate and kappa of one rater with the majority of the others: roughly what a
+        machine can be asked for.
     machine, machine_kappa : Estimate or None
         The same of the thresholds' decisions, out of fold, with the raters' majority.
     """
@@ -384,8 +384,9 @@ def human_ceiling(
 ) -> tuple[Estimate, Estimate | None]:
     r"""How far one rater, taken out at random, agrees with the majority of the others.
 
-    A machine that agrees as well with a majority is as good as a person. The rate is exact for
-    these ratings, an expectation over which rater is taken out:
+    Roughly what a machine can be asked for: it is compared with the majority of all raters,
+    which is steadier than that of all but one. The rate is exact for these ratings, an
+    expectation over which rater is taken out:
 
     .. math:: \frac1n \sum_u \sum_k \frac{c_{uk}}{c_{u\cdot}}\, [M(c_u - e_k) = k]
 
