@@ -111,6 +111,22 @@ def test_a_guarantee_of_a_corpus_that_grew_names_the_images_that_it_speaks_of(ru
     assert list(Contract.load(Path("c.json")).warnings) == after["warnings"]
 
 
+def test_where_nothing_is_guaranteed_its_limits_are_notes_or_nothing(run: Run) -> None:
+    rows = audited(run)
+    grow(Path("corpus"), unit(40, 8))
+    write(rows[:150])
+    found = told(calibrate(run, "--target", "f1", "--json"))
+    assert found["warnings"] == []
+    assert any("40 of 540 images were embedded after" in note for note in found["notes"])
+    found = told(run("calibrate", "--target", "budget=20", "-o", "b.json", "--json"))
+    assert (found["warnings"], found["notes"]) == ([], [])
+    found = told(calibrate(run, "--target", "recall=0.5", "--json"))
+    assert [warning.split(" images")[0] for warning in found["warnings"]] == [
+        "50 of 200",
+        "40 of 540",
+    ]
+
+
 def test_the_first_draw_for_any_category_bounds_the_guarantees_of_all(run: Run) -> None:
     run("suggest", "-n", 100, "--category", "fire", "-o", "fire.csv")
     grow(Path("corpus"), unit(900, 8))

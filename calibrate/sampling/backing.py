@@ -14,7 +14,6 @@ from clipcal.calibrate.labels.table import UNKNOWN
 from clipcal.calibrate.near import MOST_COMPARED, clusters_of
 from clipcal.calibrate.records import Sampling
 from clipcal.calibrate.sampling.design import (
-    Int64,
     SampleDesign,
     blank_audits,
     from_first_draw,
@@ -23,6 +22,7 @@ from clipcal.calibrate.sampling.design import (
 from clipcal.calibrate.sampling.likeness import RISK, unlikeness
 from clipcal.calibrate.sampling.tuned import tuned_rows
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
+from clipcal.calibrate.statistics.sampling import Int64
 from clipcal.errors import CalibrationError
 from clipcal.index.store import Corpus
 from clipcal.prompts.promptset import PromptSet
@@ -47,7 +47,7 @@ class Backing:
     notes : tuple of str
         What was found, and what estimates leave out.
     warnings : tuple of str
-        What limits guarantees, each with the next command.
+        What limits guarantees and estimates, each with the next command.
     """
 
     sample: Sample
@@ -112,14 +112,19 @@ def backing_of(
         sample = _with_blanks(corpus, scored, sample, live, chosen_on)
     population = from_first_draw(corpus, live) & ~np.isin(live, chosen_on)
     sample, unlike = _told_apart(sample, scored, scored.scores[first[population]], goal, labels)
-    blank = _on_blanks(sample, scored.categories, labels)
+    limits = (*design.warnings, *_on_blanks(sample, scored.categories, labels))
+    promised = goal.target.guaranteed
     return Backing(
         sample=sample,
         images=int(known.sum()),
         sampling=Sampling(given=design.given, audit=design.audit, picked=design.picked),
         population=_population(corpus, live, bool(np.isin(chosen_on, live).any())),
-        notes=(*design.notes, *_on_sample(sample, design)),
-        warnings=(*design.warnings, *flattered, *blank, *unlike),
+        notes=(
+            *design.notes,
+            *_on_sample(sample, design),
+            *(limits if known.any() and not promised else ()),
+        ),
+        warnings=(*(limits if promised else ()), *flattered, *unlike),
     )
 
 
