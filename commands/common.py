@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 from rich import box
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -25,6 +26,7 @@ CALIBRATION = "calibration.json"
 # As in clipcal.calibrate.scoring.rules, which takes long to import; a test compares them.
 RULES = ("margin", "mean", "max", "softmax-contrast", "sigmoid", "softmax-all")
 WIDER_THAN_ANY_TABLE = 10_000
+FOLDED = 30  # a longer text in a left-aligned column may be folded to this width
 
 
 def corpus_option(function: Decorated) -> Decorated:
@@ -105,6 +107,18 @@ def keep_inputs(output: Path, *inputs: Path | None) -> None:
             raise click.UsageError(f"{output} would be overwritten, but it is read. Name another.")
 
 
+def keep_what_is_no_page(output: Path) -> None:
+    """Refuse to write a page over a file that holds something else."""
+    if not output.is_file():
+        return
+    with output.open("rb") as stream:
+        start = stream.read(512).removeprefix(b"\xef\xbb\xbf").strip().lower()
+    if start and not start.startswith((b"<!doctype html", b"<html")):
+        raise click.UsageError(
+            f"{output} would be overwritten, but it is no page (HTML). Name another."
+        )
+
+
 def print_json(result: object) -> None:
     """Print `result` as one JSON object on standard output."""
     click.echo(json.dumps(result, ensure_ascii=True, allow_nan=False))
@@ -117,18 +131,53 @@ def say(message: str, *, quiet: bool = False) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
-    """Print a table on standard output; columns that start with ``>`` are right-aligned."""
+    """Print a table on standard output; columns that start with ``>`` are right-aligned.
+
+    Where the terminal is too narrow for it, each row becomes a block of lines under its first
+    cell: nothing is cut off. Only long texts in left-aligned columns are folded.
+    """
+    cells = [[printable(cell) for cell in row] for row in rows]
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDER_THAN_ANY_TABLE  # a pipe has no screen to fit
+    if _least_width(console, columns, cells) > console.width:
+        blocks = (line for row in cells for line in _block(columns, row))
+        console.print(Text("\n".join([title, *blocks] if title else blocks)), soft_wrap=True)
+    else:
+        console.print(_table(columns, cells, title))
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str) -> Table:
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE, pad_edge=False)
     for column in columns:
         right = column.startswith(">")
         justify: Literal["right", "left"] = "right" if right else "left"
         table.add_column(column.lstrip(">"), justify=justify, overflow="fold", no_wrap=right)
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDER_THAN_ANY_TABLE  # a pipe has no screen to fit
-    console.print(table)
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _least_width(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return how wide a table must be to show every number and every short text in one piece."""
+    folded = [
+        [
+            cell if column.startswith(">") else set_cell_size(cell, min(cell_len(cell), FOLDED))
+            for column, cell in zip(columns, row, strict=True)
+        ]
+        for row in rows
+    ]
+    free = console.options.update(max_width=WIDER_THAN_ANY_TABLE)
+    return console.measure(_table(columns, folded, ""), options=free).maximum
+
+
+def _block(columns: Sequence[str], row: Sequence[str]) -> Iterator[str]:
+    """Write a row as its first cell, and a line for each other one that is not blank."""
+    yield row[0]
+    for column, cell in zip(columns[1:], row[1:], strict=True):
+        if cell:
+            name = column.lstrip(">")
+            yield f"  {name}: {cell}" if name else f"  {cell}"
 
 
 def interval(estimate: Estimate | None, *, digits: int = 2) -> str:

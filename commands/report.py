@@ -14,6 +14,7 @@ from clipcal.commands.common import (
     device_option,
     json_option,
     keep_inputs,
+    keep_what_is_no_page,
     moved_model_option,
     print_json,
     prompt_options,
@@ -70,6 +71,7 @@ def report_command(
     from clipcal.index.store import Corpus
 
     keep_inputs(output, calibration, prompt_vectors)
+    keep_what_is_no_page(output)
     contract = Contract.load(calibration)
     corpus = Corpus.open(corpus_path)
     source = TextSource(prompt_vectors, model, device)

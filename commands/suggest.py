@@ -212,6 +212,8 @@ def _next_step(output: Path, corpus: Path, contract: Contract | None, *, first: 
     fill = f"Fill in every cell ({answers}; a blank is unknown)"
     if first:
         return f"{fill}, then run: {command_line('calibrate', '--labels', output, corpus=corpus)}"
+    # Whoever labelled in a long file cannot add the rows of a sheet, which is wide, to it.
     labels = contract.labels.name if contract is not None else "FILE.csv"
-    following = command_line("calibrate", "--labels", labels, corpus=corpus)
-    return f"{fill}, add its rows to {labels}, then run: {following}"
+    files = [word for name in labels.split(", ") for word in ("--labels", name)]
+    following = command_line("calibrate", *files, "--labels", output, corpus=corpus)
+    return f"{fill}, then run: {following}"

@@ -259,5 +259,5 @@ def test_a_file_with_bad_raters_is_aggregated_better_and_says_what_changed(write
     ],
 )
 def test_raters_who_cannot_be_told_apart_are_refused_with_the_remedy(write, content):
-    with pytest.raises(LabelError, match=r"annotator.*--aggregate majority"):
+    with pytest.raises(LabelError, match=r"annotator.*--raters majority"):
         read_labels(write(content), aggregate="dawid-skene")

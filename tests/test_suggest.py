@@ -6,17 +6,21 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from conftest import DIM, IDENTITY
 
+from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.labels.table import read_labels
 from clipcal.calibrate.sampling.design import History, sample_design
 from clipcal.calibrate.sampling.suggest import Drawn, Wish, suggest
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.cli import app
+from clipcal.commands.suggest import _next_step
 from clipcal.errors import CalibrationError
 from clipcal.index.store import Corpus, Outcome
 from clipcal.prompts.encode import TextVectors
@@ -396,6 +400,14 @@ def test_a_sheet_that_waits_is_warned_of(run: Run) -> None:
     assert "30 of the images suggested before have no label yet" in " ".join(again.stderr.split())
     assert "clipcal calibrate --labels second.csv" in again.stdout
     assert run("suggest", "-n", 30).exit_code != 0
+
+
+def test_a_later_sheet_is_calibrated_with_beside_the_labels_there_are(tmp_path: Path) -> None:
+    labels = SimpleNamespace(name="human.csv, round1.csv")
+    contract = cast(Contract, SimpleNamespace(labels=labels, levels=("none", "minor", "major")))
+    told = _next_step(Path("round2.csv"), tmp_path, contract, first=False)
+    assert "--labels human.csv --labels round1.csv --labels round2.csv" in told
+    assert "none, minor, major" in told
 
 
 def test_a_calibration_that_was_named_must_be_there(run: Run) -> None:

@@ -250,7 +250,7 @@ def _need_raters(frame: Frame, *, counted: bool) -> None:
         f"{frame.sheet.path} {fact}{'s' * (not counted and not frame.raters)}, and errors are "
         f"estimated rater by rater (Dawid and Skene). Give the single answers, a row each, with "
         f"a column 'annotator'; or take the majority: "
-        f"clipcal calibrate --labels {frame.sheet.path.name} --aggregate majority"
+        f"clipcal calibrate --labels {frame.sheet.path} --raters majority"
     )
 
 
@@ -271,7 +271,7 @@ def frame_of(
         raise LabelError(
             f"{sheet.path} has no column that names the images. Its columns are: "
             f"{', '.join(sheet.header)}. Name one of them 'image' (or file, path, url, id), "
-            f"then run: clipcal calibrate --labels {sheet.path.name}"
+            f"then run the same command again."
         )
     sheet, notes = _with_images(sheet, image)
     rater = next((i for i, key in enumerate(keys) if key in RATER_NAMES and i != image), None)
@@ -302,7 +302,7 @@ def _with_images(sheet: Sheet, image: int) -> tuple[Sheet, tuple[str, ...]]:
     if not named.any():
         raise LabelError(
             f"{sheet.path}: no row names an image in the column '{sheet.header[image]}'. Fill it "
-            f"in, then run: clipcal calibrate --labels {sheet.path.name}"
+            f"in, then run the same command again."
         )
     lost = [sheet.where(row) for row in np.flatnonzero(~named).tolist()]
     columns = tuple(column.where(named) for column in sheet.columns)
@@ -346,8 +346,7 @@ def _codes(frame: Frame, column: int, scale: Scale) -> Levels:
         raise LabelError(
             f"{frame.sheet.where(row)}: '{cells[row]}' in the column "
             f"'{frame.sheet.header[column]}' is not a known label. Known are: {scale.known}; "
-            f"blank is unknown. Correct the cell, then run: "
-            f"clipcal calibrate --labels {frame.sheet.path.name}"
+            f"blank is unknown. Correct the cell, then run the same command again."
         )
     return np.array(table, np.int8)[cells.codes]
 
@@ -372,11 +371,10 @@ def _guess_wide(frame: Frame, known: frozenset[str]) -> list[int]:
 
 
 def _another(frame: Frame, column: str, category: str) -> LabelError:
-    path = frame.sheet.path
     return LabelError(
-        f"{path} has one column of labels, '{column}', and it need not be about the category "
-        f"'{category}'. If it is, rename the column to '{category}' or 'label', then run: "
-        f"clipcal calibrate --labels {path.name}"
+        f"{frame.sheet.path} has one column of labels, '{column}', and it need not be about the "
+        f"category '{category}'. If it is, rename the column to '{category}' or 'label', then run "
+        f"the same command again."
     )
 
 
@@ -392,13 +390,12 @@ def _none_present(frame: Frame, what: str, present: Sequence[str]) -> LabelError
         return LabelError(
             f"{path} has no column of labels. Its other columns are: {', '.join(present)}. "
             f"Add one column per category with yes or no, or a column 'label' with the class, "
-            f"then run: clipcal calibrate --labels {path.name}"
+            f"then run the same command again."
         )
     return LabelError(
         f"{path} has labels for none of the categories. Its {what} are: {_some(present, 20)}. "
         f"The categories are: {', '.join(frame.wanted.values())}. Rename the {what}, or choose "
-        f"the prompt set that they belong to: "
-        f"clipcal calibrate --labels {path.name} --prompts SET"
+        f"the prompt set that they belong to with --prompts SET, then run the same command again."
     )
 
 
@@ -411,7 +408,7 @@ def _named_columns(frame: Frame, columns: Sequence[int]) -> dict[str, int]:
             raise LabelError(
                 f"{frame.sheet.path} has two columns for one category: "
                 f"'{frame.sheet.header[other]}' and '{frame.sheet.header[column]}'. Remove one, "
-                f"then run: clipcal calibrate --labels {frame.sheet.path.name}"
+                f"then run the same command again."
             )
     if frame.wanted is None:
         return {frame.sheet.header[column]: column for column in named.values()}
@@ -560,7 +557,11 @@ def _aggregate(
         notes.append(f"{(number > 1).sum()} labels are the majority of several raters.")
     if tied.any():
         where = _cell_names(frame, categories, cell[tied])
-        notes.append(f"Ties went to the higher level: {where}.")
+        ties = "1 tie" if tied.sum() == 1 else f"{tied.sum():,} ties"
+        notes.append(
+            f"{ties} of raters went to the higher level: {where}. calibrate --raters dawid-skene "
+            f"weighs raters by their errors instead."
+        )
     return cell, code, notes
 
 
@@ -614,7 +615,7 @@ def _winners(
         raise LabelError(
             f"{frame.sheet.path} has {len(frame.raters)} raters and {classes} classes: too many "
             f"to estimate how often each rater takes each class for each other. Take the "
-            f"majority: clipcal calibrate --labels {frame.sheet.path.name} --aggregate majority"
+            f"majority: clipcal calibrate --labels {frame.sheet.path} --raters majority"
         )
     likely = likely_class(image, chosen, rater, len(frame.images), len(frame.raters), classes)
     differ = np.setxor1d(most, likely) // classes

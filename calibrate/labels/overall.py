@@ -61,8 +61,8 @@ def read_overall(
         raise LabelError(
             f"{frame.sheet.where(row)}: '{column[row]}' in the column "
             f"'{frame.sheet.header[frame.keys.index(OVERALL)]}' is no verdict. They are: "
-            f"{', '.join(verdicts)}; blank is unknown. Correct the cell, then run: "
-            f"clipcal calibrate --labels {frame.sheet.path.name}"
+            f"{', '.join(verdicts)}; blank is unknown. Correct the cell, then run the "
+            f"same command again."
         )
     codes = _one_each(frame, np.array(table, np.int64)[column.codes], len(verdicts))
     return frame.images, codes.astype(np.int8)

@@ -136,7 +136,7 @@ def read_sheet(path: Path) -> Sheet:
     if not len(lines):
         raise LabelError(
             f"{path} holds no labels: it needs a header and at least one row, as in: "
-            f"image,weapons then photo1.jpg,yes. Then run: clipcal calibrate --labels {path.name}"
+            f"image,weapons then photo1.jpg,yes. Then run the same command again."
         )
     digest = hashlib.sha256(data).hexdigest()
     return Sheet(path, header, columns, lines, notes, digest)
@@ -148,12 +148,12 @@ def _read_bytes(path: Path) -> bytes:
     except OSError as error:
         raise LabelError(
             f"The label file {path} cannot be read ({error.strerror}). "
-            f"Name a CSV file: clipcal calibrate --labels FILE.csv"
+            f"Name a CSV file that can be, and run the same command again."
         ) from error
     if data.startswith(b"PK\x03\x04"):
         raise LabelError(
             f"{path} is a workbook, not text. Save it as CSV (UTF-8) in the spreadsheet program, "
-            f"then run: clipcal calibrate --labels {path.stem}.csv"
+            f"then run the same command with {path.with_suffix('.csv')}"
         )
     return data
 
@@ -177,8 +177,8 @@ def _decode_as(data: bytes, encoding: str, path: Path) -> str:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         raise LabelError(
-            f"{path} is not text in {encoding} (byte {error.start}). Save it as CSV (UTF-8), "
-            f"then run: clipcal calibrate --labels {path.name}"
+            f"{path} is no text file. Name a CSV file, or save this one as CSV (UTF-8) in the "
+            f"program that wrote it, then run the same command again."
         ) from error
 
 
@@ -246,7 +246,7 @@ def _records(text: str, delimiter: str, path: Path) -> Iterator[tuple[int, list[
     except csv.Error as error:
         raise LabelError(
             f"{path}:{start}: the row cannot be read ({error}). Close or double the quotes in it, "
-            f"then run: clipcal calibrate --labels {path.name}"
+            f"then run the same command again."
         ) from error
 
 
@@ -288,6 +288,6 @@ def _fitted(cells: list[str], width: int, path: Path, line: int) -> list[str]:
     if any(map(str.strip, cells[width:])):
         raise LabelError(
             f"{path}:{line}: the row has {len(cells)} cells, the header {width}. Put text that "
-            f"holds the delimiter in double quotes, then run clipcal calibrate again."
+            f"holds the delimiter in double quotes, then run the same command again."
         )
     return cells[:width]
