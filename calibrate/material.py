@@ -178,16 +178,26 @@ def _learning(material: Material, plan: CalibrationPlan) -> Material:
     )
     scored = with_heads(material.scored, corpus, learned.heads)
     sample = replace(sample, scores=scored.scores[sample.places])[learned.rest]
-    notes = (*material.notes, *_on_learning(learned))
-    return replace(material, scored=scored, sample=sample, learned=learned, notes=notes)
+    return replace(
+        material,
+        scored=scored,
+        sample=sample,
+        learned=learned,
+        population=material.population or "those that nothing was learned from",
+        notes=(*material.notes, *_on_learning(learned)),
+    )
 
 
 def _on_learning(learned: Learned) -> tuple[str, ...]:
     used, left = np.count_nonzero(~learned.rest), np.count_nonzero(learned.rest)
-    found = ", ".join(learned.heads) or "no category"
+    found = ", ".join(learned.heads)
+    better = f"A learned score is better out of fold, and is used, for: {found}."
     return (
         f"{used:,} labelled images were learned from; thresholds are fitted to the other {left:,}.",
-        f"A learned score is better out of fold, and is used, for: {found}.",
+        better
+        if found
+        else "No learned score is surely better: do without --learn, and "
+        "thresholds are fitted to all labels.",
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -113,7 +113,7 @@ def calibrate_corpus(
     prompt_set = choose_prompt_set(corpus, prompts)
     files = (labels,) if isinstance(labels, Path) else tuple(labels or ())
     table = read_tables(files, prompt_set, goal, plan)
-    named = " --labels ".join(shlex.quote(file.name) for file in files) or "FILE.csv"
+    named = _as_typed(files, corpus, prompts, source, plan)
     material = gather_material(corpus, prompt_set, table, source, plan, named)
     done = calibrate(
         material.sample,
@@ -123,7 +123,7 @@ def calibrate_corpus(
         table.levels,
         source=named,
         population=material.population,
-        evaluating=plan.evaluating,
+        evaluating=replace(plan.evaluating, share=0.5 if plan.learn else 1.0),
     )
     kept, _ = split(material.sample, plan.holdout, plan.seed)
     cuts, lacking = _cuts(material, kept, done, plan)
@@ -133,6 +133,28 @@ def calibrate_corpus(
     return Calibrated(
         contract, material.match, (*material.notes, *lacking), _by_uri(material), prompts
     )
+
+
+def _as_typed(
+    files: Sequence[Path],
+    corpus: Corpus,
+    prompts: str | None,
+    source: TextSource,
+    plan: CalibrationPlan,
+) -> str:
+    """Write the label files, and what else the command needs, as a shell takes them."""
+    if not files:
+        return ""
+    words = [" --labels ".join(shlex.quote(str(file)) for file in files)]
+    options = {
+        "--prompts": prompts,
+        "--prompt-vectors": source.file,
+        "--rule": None if plan.rule == "margin" else plan.rule,
+        "--holdout": plan.holdout or None,
+        "--corpus": None if corpus.path == Path("corpus") else corpus.path,
+    }
+    words += [f"{name} {shlex.quote(str(value))}" for name, value in options.items() if value]
+    return " ".join([*words, *(["--learn"] if plan.learn else [])])
 
 
 def _cuts(

@@ -142,7 +142,7 @@ def read(folder: Path, work: Path, seed: int) -> Data:
         fitted = calibrate_corpus(corpus, labels, prompts=str(sentences), source=source, plan=plan)
         prompt_set = load_prompt_set(str(sentences))
         table = read_labels(labels, categories=CLASSES)
-        material = gather_material(corpus, prompt_set, table, source, plan)
+        material = gather_material(corpus, prompt_set, table, source, plan, str(labels))
     finally:
         corpus.close()
     with (folder / "truth.csv").open(encoding="utf-8", newline="") as stream:

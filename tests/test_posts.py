@@ -101,8 +101,8 @@ def test_eight_posts_are_calibrated_without_a_promise(
             if cut.status == "insufficient":
                 assert (
                     cut.further_labels
-                    or "no threshold" in cut.next_step.lower()
-                    or ("do not rise with the levels" in cut.next_step)
+                    or "do not tell how many more" in cut.next_step
+                    or ("No score divides the levels" in cut.next_step)
                 )
     done = run("rescore", "--calibration", tmp_path / "c.json", "-o", tmp_path / "d.csv")
     assert done.exit_code == 0, (done.output, done.exception)

@@ -48,4 +48,5 @@ def above(score: np.floating) -> float:
     float
         Slightly greater.
     """
-    return float(score) + float(np.spacing(np.abs(score))) + 2 / _STEPS
+    lowered = 2 / _STEPS + 3 * float(np.spacing(np.float32(abs(score))))
+    return float(score) + float(np.spacing(np.abs(score))) + lowered
