@@ -22,7 +22,7 @@ from clipcal.calibrate.labels.formats import (
     read_class_column,
 )
 from clipcal.calibrate.labels.matching import match_images
-from clipcal.calibrate.labels.overall import overall_words
+from clipcal.calibrate.labels.overall import OVERALL, overall_words
 from clipcal.calibrate.labels.sheet import Sheet, name_key, read_sheet
 from clipcal.calibrate.labels.words import BINARY, UNKNOWN
 from clipcal.calibrate.statistics.agreement import cell_agreement, pair_agreement
@@ -46,6 +46,8 @@ class Difference:
         As people's file calls it.
     mismatched : tuple of str
         Dimensions whose levels differ; of classes ``("class",)`` or nothing.
+    human, predicted : tuple of str
+        Of each of these, what people say and what is predicted.
     overall_match : bool or None
         Whether the overall verdicts, or the classes, are the same; None where one is unknown.
     human_overall, predicted_overall : str or None
@@ -54,6 +56,8 @@ class Difference:
 
     image: str
     mismatched: tuple[str, ...]
+    human: tuple[str, ...] = ()
+    predicted: tuple[str, ...] = ()
     overall_match: bool | None = None
     human_overall: str | None = None
     predicted_overall: str | None = None
@@ -213,8 +217,8 @@ def compare_files(
 def write_differences(comparison: Comparison, path: Path) -> None:
     """Write the difference table as CSV in UTF-8, whole or not at all.
 
-    The columns are ``image``, ``mismatched`` (names joined by semicolons), ``overall_match``
-    (yes, no or blank), ``human_overall`` and ``predicted_overall``.
+    The columns are ``image``, ``dimension``, ``human`` and ``predicted``; a row for each dimension
+    in which an image differs, and one called ``overall`` where the overall verdicts do.
 
     Parameters
     ----------
@@ -228,20 +232,38 @@ def write_differences(comparison: Comparison, path: Path) -> None:
     LabelError
         If it cannot be written.
     """
-    words = {True: "yes", False: "no", None: ""}
     try:
         with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(Difference.__slots__)
+            writer.writerow(["image", "dimension", "human", "predicted"])
             for one in comparison.images:
-                verdicts = (one.human_overall or "", one.predicted_overall or "")
-                match = words[one.overall_match]
-                writer.writerow([one.image, "; ".join(one.mismatched), match, *verdicts])
+                writer.writerows((one.image, *said) for said in differences(one, comparison.kind))
     except OSError as error:
         raise LabelError(
             f"The differences cannot be written to {path} ({error.strerror}). Name a file in a "
             f"folder that can be written to: clipcal compare HUMAN.csv PREDICTED.csv -o FILE.csv"
         ) from error
+
+
+def differences(image: Difference, kind: str = "ratings") -> list[tuple[str, str, str]]:
+    """List in what an image differs: the dimension, what people say, and what is predicted.
+
+    Parameters
+    ----------
+    image : Difference
+        One image.
+    kind : {"ratings", "classes"}
+        As `Comparison` has it; of classes there is no verdict besides.
+
+    Returns
+    -------
+    list of (str, str, str)
+        The overall verdict, called ``overall``, is the last.
+    """
+    said = list(zip(image.mismatched, image.human, image.predicted, strict=True))
+    if kind == "ratings" and image.overall_match is False:
+        said.append((OVERALL, image.human_overall or "", image.predicted_overall or ""))
+    return said
 
 
 # --- reading --------------------------------------------------------------------------------
@@ -381,7 +403,7 @@ def _compare_ratings(
     verdicts = _verdicts(ours, theirs, pairs)
     return Comparison(
         kind="ratings",
-        images=tuple(_differences(ours, pairs, names, known & (a != b), verdicts)),
+        images=tuple(_differences(ours, pairs, names, _words(known, a, b, levels), verdicts)),
         dimensions={
             name: _dimension(a[known[:, i], i], b[known[:, i], i], levels, seed)
             for i, name in enumerate(names)
@@ -446,16 +468,29 @@ def _overall_agreement(verdicts: _Verdicts) -> Estimate | None:
     return wilson(sum(same), len(same)) if same else None
 
 
+_Said = list[list[tuple[int, str, str]]]  # per image: which dimension, people's word, the other
+
+
+def _words(known: NDArray[np.bool_], a: Codes, b: Codes, levels: Sequence[str]) -> _Said:
+    """Return, of each image, in which dimensions (n, d) the levels differ, and what they are."""
+    said: _Said = [[] for _ in a]
+    for row, column in np.argwhere(known & (a != b)).tolist():
+        said[row].append((column, levels[a[row, column]], levels[b[row, column]]))
+    return said
+
+
 def _differences(
-    ours: _Side,
-    pairs: _Pairs,
-    names: Sequence[str],
-    differs: NDArray[np.bool_],
-    verdicts: _Verdicts,
+    ours: _Side, pairs: _Pairs, names: Sequence[str], said: _Said, verdicts: _Verdicts
 ) -> Iterator[Difference]:
-    for row, marks, both in zip(pairs.ours.tolist(), differs.tolist(), verdicts, strict=True):
-        mismatched = tuple(name for name, mark in zip(names, marks, strict=True) if mark)
-        yield Difference(ours.reading.images[row], mismatched, _same(*both), *both)
+    for row, cells, both in zip(pairs.ours.tolist(), said, verdicts, strict=True):
+        yield Difference(
+            ours.reading.images[row],
+            tuple(names[column] for column, _, _ in cells),
+            tuple(human for _, human, _ in cells),
+            tuple(predicted for _, _, predicted in cells),
+            _same(*both),
+            *both,
+        )
 
 
 # --- classes --------------------------------------------------------------------------------
@@ -468,7 +503,7 @@ def _compare_classes(ours: _Side, theirs: _Side, pairs: _Pairs, seed: int) -> Co
         raise _nothing_to_compare(ours, theirs)
     written: list[str | None] = [*names, None]  # -1 is the last
     verdicts = [(written[i], written[j]) for i, j in zip(a.tolist(), b.tolist(), strict=True)]
-    differs = (known & (a != b))[:, None]
+    said = _words(known[:, None], a[:, None], b[:, None], names)
     a, b = a[known], b[known]
     accuracy, kappa = pair_agreement(a, b, len(names), None, seed=seed)
     classes = dict(zip(names, _classes(a, b, len(names)), strict=True))
@@ -476,7 +511,7 @@ def _compare_classes(ours: _Side, theirs: _Side, pairs: _Pairs, seed: int) -> Co
     notes = (f"{blank} images have no class in one of the files.",) if blank else ()
     return Comparison(
         kind="classes",
-        images=tuple(_differences(ours, pairs, ["class"], differs, verdicts)),
+        images=tuple(_differences(ours, pairs, ["class"], said, verdicts)),
         dimensions=classes,
         accuracy=accuracy,
         kappa=kappa,

@@ -63,7 +63,7 @@ def agreement_command(labels: Path, levels: str | None, output: Path | None, as_
         raise LabelError(
             f"{labels} has one rating per image, and agreement needs two of the same image. Add "
             f"a row for each rater's answer, with a column 'annotator', then run: "
-            f"clipcal agreement {labels.name}"
+            f"clipcal agreement {labels}"
         )
     disputed = disputes(table)
     if output is not None:
@@ -126,7 +126,15 @@ def _as_json(
 
 def _print(table: LabelTable, found: dict[str, CategoryAgreement], disputed: list[Dispute]) -> None:
     measured = ("alpha", "kappa", "ceiling", "ceiling_kappa")
-    heads = ("Category", ">Images", ">Ratings", "Alpha", "Kappa", "Human ceiling", "… kappa")
+    heads = (
+        "Category",
+        ">Images",
+        ">Ratings",
+        ">Alpha",
+        ">Kappa",
+        ">Human ceiling",
+        ">Ceiling's kappa",
+    )
     print_table(
         heads,
         (

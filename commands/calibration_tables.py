@@ -9,6 +9,8 @@ import click
 from clipcal.commands.common import interval, print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from clipcal.calibrate.contract import Contract
     from clipcal.calibrate.records import Cut, Evaluation
     from clipcal.calibrate.statistics.bounds import Range
@@ -21,9 +23,9 @@ def print_calibration(contract: Contract) -> None:
     _print_promises(contract)
     if contract.holdout is not None:
         title = f"On {contract.holdout.images:,} labelled images kept out of the fit"
-        _print_evaluation(contract.holdout, title)
+        _print_evaluation(contract.holdout, "Kept out", title)
     if contract.crossfit is not None:
-        _print_evaluation(contract.crossfit, _crossfit_title(contract.crossfit))
+        _print_evaluation(contract.crossfit, "Out of fold", _crossfit_title(contract.crossfit))
     _print_probabilities(contract)
     _print_people(contract)
     _print_learning(contract)
@@ -38,7 +40,7 @@ def _print_cuts(contract: Contract) -> None:
             cut.status,
             "" if cut.threshold is None else f"{cut.threshold:.4f}",
             _ends(cut.interval),
-            f"{cut.positives:,} of {cut.n:,}",
+            f"{cut.positives:,} of {cut.n:,}" if cut.n else "",
             interval(cut.recall),
             interval(cut.precision),
             "" if cut.flags is None else f"{cut.flags:,}",
@@ -49,12 +51,29 @@ def _print_cuts(contract: Contract) -> None:
     level = () if _is_binary(contract) else ("Level",)
     labelled = ("Status", ">Threshold", ">Interval", ">Positives", ">Recall", ">Precision")
     columns = (*labelled, ">Flags", ">Right", ">Missed")
+    _print_filled(("Category", *level, *columns), rows, title=_cuts_title(contract))
+
+
+def _cuts_title(contract: Contract) -> str:
+    """Say what was asked for, and what the columns are; with bands both thresholds' targets."""
+    cuts = [cut for _, _, cut in _cuts(contract)]
+    blocked = {cut.bands.objective for cut in cuts if cut.bands is not None}
     together = " for all together" if contract.joint else ""
-    title = (
-        f"Target {contract.target} at {contract.confidence:.0%} confidence{together}; flags in "
-        f"the corpus, and how many are likely right"
+    asked = " and ".join(
+        [contract.target, *(f"block at {objective}" for objective in sorted(blocked))]
     )
-    print_table(("Category", *level, *columns), rows, title=title)
+    labelled = any(cut.n for cut in cuts)
+    fitted = "; recall and precision on the labels fitted to, so optimistic" if labelled else ""
+    likely = ", how many are likely right" if any(cut.expected for cut in cuts) else ""
+    sure = f" at {contract.confidence:.0%} confidence{together}" if labelled else ""
+    return f"Target {asked}{sure}{fitted}; flags in the corpus{likely}"
+
+
+def _print_filled(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str) -> None:
+    """Print a table without the columns that say nothing in any row."""
+    told = [i for i, _ in enumerate(columns) if any(row[i] not in ("", "–") for row in rows)]
+    shown = [[row[i] for i in told] for row in rows]
+    print_table([columns[i] for i in told], shown, title=title)
 
 
 def _expected(cut: Cut) -> tuple[str, str]:
@@ -106,8 +125,12 @@ def _print_bands(contract: Contract) -> None:
     ]
     if rows:
         columns = ("Allow below", "Block above", ">Allow", ">Review", ">Block", ">Missed", ">Wrong")
-        title = "Three bands: images of the corpus, positives allowed, negatives blocked"
-        print_table(("Category", *columns), rows, title=title)
+        asked = sorted({cut.bands.objective for _, _, cut in _cuts(contract) if cut.bands})
+        title = (
+            f"Three bands, {contract.target} below and {' or '.join(asked)} above: images of the "
+            f"corpus, positives allowed, negatives blocked"
+        )
+        _print_filled(("Category", *columns), rows, title=title)
 
 
 def _crossfit_title(evaluation: Evaluation) -> str:
@@ -117,7 +140,8 @@ def _crossfit_title(evaluation: Evaluation) -> str:
     )
 
 
-def _print_evaluation(held: Evaluation, title: str) -> None:
+def _print_evaluation(held: Evaluation, name: str, title: str) -> None:
+    """Print the cuts of which something could be judged, or one line where there are none."""
     rows = [
         (
             category,
@@ -128,11 +152,19 @@ def _print_evaluation(held: Evaluation, title: str) -> None:
         )
         for category, levels in held.categories.items()
         for level, one in levels.items()
+        if one.recall or one.precision or one.f1
     ]
+    if not rows:
+        click.echo(f"{name}: too few labels to judge.")
+        return
     columns = ("Category", "Level", ">Positives", ">Flags", ">Recall", ">Precision", ">F1")
-    macro = "none" if held.macro_f1 is None else f"{held.macro_f1:.3f}"
-    print_table(columns, rows, title=title)
-    click.echo(f"Macro F1 over {held.macro_over} cuts: {macro}")
+    _print_filled(columns, rows, title=title)
+    shown = {category for category, *_ in rows}
+    unjudged = [category for category in held.categories if category not in shown]
+    if unjudged:
+        click.echo(f"Too few labels to judge: {', '.join(unjudged)}.")
+    if held.macro_f1 is not None:
+        click.echo(f"Macro F1 over {held.macro_over} cuts: {held.macro_f1:.3f}")
 
 
 def _print_probabilities(contract: Contract) -> None:
@@ -191,7 +223,7 @@ def _print_people(contract: Contract) -> None:
         between = (">Alpha", *((">Kappa of pairs",) if named else ()), ">A rater", ">Thresholds")
         columns = ("Category", ">Images", ">Ratings", *between, ">A rater's κ", ">Thresholds' κ")
         title = "People: how far raters agree, and one rater, or the thresholds, with the majority"
-        print_table(columns, rows, title=title)
+        _print_filled(columns, rows, title=title)
 
 
 def _print_learning(contract: Contract) -> None:

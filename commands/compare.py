@@ -69,7 +69,7 @@ def compare_command(
       clipcal compare human.csv decisions.csv -o differences.csv
       clipcal compare labels.csv --human human --predicted clip
     """
-    from clipcal.calibrate.compare import compare_files, write_differences
+    from clipcal.calibrate.compare import compare_files, differences, write_differences
 
     if output is not None:
         keep_inputs(output, human, predicted)
@@ -91,7 +91,8 @@ def compare_command(
     else:
         _print_ratings(compared)
     if output is not None:
-        click.echo(f"{len(compared.images):,} images written to {output}.")
+        different = sum(bool(differences(one, compared.kind)) for one in compared.images)
+        click.echo(f"Differences of {different:,} images written to {output}.")
 
 
 def _result(compared: Comparison) -> dict[str, object]:
@@ -115,27 +116,19 @@ def _say_notes(compared: Comparison) -> None:
 
 
 def _print_ratings(compared: Comparison) -> None:
-    from clipcal.calibrate.compare import Dimension
+    from clipcal.calibrate.compare import Dimension, differences
 
-    differing = [one for one in compared.images if one.mismatched or one.overall_match is False]
-    print_table(
-        ("Image", "Mismatched", "Overall", "Human", "Predicted"),
-        (
-            (
-                one.image,
-                ", ".join(one.mismatched) or "–",
-                {True: "match", False: "differs", None: "–"}[one.overall_match],
-                one.human_overall or "–",
-                one.predicted_overall or "–",
-            )
-            for one in differing[:SHOWN]
-        ),
-        title=f"{len(differing):,} of {len(compared.images):,} images differ",
-    )
+    differing = [(one.image, said) for one in compared.images if (said := differences(one))]
+    rows = [(image, *said) for image, several in differing[:SHOWN] for said in several]
+    title = f"{len(differing):,} of {len(compared.images):,} images differ"
+    if rows:
+        print_table(("Image", "Dimension", "Human", "Predicted"), rows, title=title)
+    else:
+        click.echo(f"{title}.")
     if len(differing) > SHOWN:
         click.echo(f"… and {len(differing) - SHOWN:,} more; -o FILE.csv writes all.")
     print_table(
-        ("Dimension", ">Images", "Agreement", "Kappa"),
+        ("Dimension", ">Images", ">Agreement", ">Kappa"),
         [
             (name, f"{one.n:,}", interval(one.agreement), interval(one.kappa))
             for name, one in compared.dimensions.items()
@@ -167,7 +160,7 @@ def _print_classes(compared: Comparison) -> None:
         if isinstance(one, ClassAgreement) and one.agreement is not None
     ]
     print_table(
-        ("Class", ">Images", "Recall", "Precision"),
+        ("Class", ">Images", ">Recall", ">Precision"),
         (
             (name, f"{one.n:,}", interval(one.agreement), interval(one.precision))
             for _, name, one in sorted(recalls, key=lambda row: (row[0], -row[2].n))[:MOST]

@@ -310,18 +310,24 @@ def test_the_difference_table_is_written_and_told(write, tmp_path):
     table = tmp_path / "differences.csv"
     done = run("compare", human, clip, "-o", table)
     assert done.exit_code == 0
-    assert "Attire, Gore" in done.stdout
     assert "1 of 3 images differ" in done.stdout
+    assert [line.split() for line in done.stdout.splitlines() if "p2" in line] == [
+        ["p2", "Attire", "minor", "none"],
+        ["p2", "Gore", "major", "none"],
+        ["p2", "overall", "inappropriate", "appropriate"],
+    ]
     assert table.read_text(encoding="utf-8").splitlines() == [
-        "image,mismatched,overall_match,human_overall,predicted_overall",
-        "p1,,yes,appropriate,appropriate",
-        "p2,Attire; Gore,no,inappropriate,appropriate",
-        "p3,,yes,questionable,questionable",
+        "image,dimension,human,predicted",
+        "p2,Attire,minor,none",
+        "p2,Gore,major,none",
+        "p2,overall,inappropriate,appropriate",
     ]
     result = json.loads(run("compare", human, clip, "--json").stdout)
     assert result["images"][1] == {
         "image": "p2",
         "mismatched": ["Attire", "Gore"],
+        "human": ["minor", "major"],
+        "predicted": ["none", "none"],
         "overall_match": False,
         "human_overall": "inappropriate",
         "predicted_overall": "appropriate",
@@ -330,6 +336,18 @@ def test_the_difference_table_is_written_and_told(write, tmp_path):
     assert result["dimensions"]["Gore"]["confusion"] == [[2, 0, 0], [0, 0, 0], [1, 0, 0]]
     assert result["overall_agreement"] == pytest.approx(2 / 3)
     assert result["intervals"]["overall_agreement"]["value"] == result["overall_agreement"]
+
+
+def test_classes_differ_in_one_row_each_and_files_without_verdicts_name_none(write, tmp_path):
+    human = write("image,label\na,cat\nb,dog\n")
+    table = tmp_path / "differences.csv"
+    run("compare", human, write("image,label\na,cat\nb,cat\n", "clip.csv"), "-o", table)
+    assert table.read_text(encoding="utf-8").splitlines()[1:] == ["b,class,dog,cat"]
+    human = write("image,gore\na,yes\nb,no\n")
+    told = run("compare", human, write("image,gore\na,no\nb,no\n", "clip.csv")).stdout
+    assert "verall" not in told
+    same = write("image,gore\na,yes\nb,no\n", "same.csv")
+    assert "0 of 2 images differ.\n" in run("compare", human, same).stdout
 
 
 def test_an_input_is_never_overwritten(write):
@@ -372,6 +390,7 @@ def test_agreement_is_told_in_tables(write):
     done = run("agreement", write(RATINGS), "--levels", "none,minor,major")
     assert done.exit_code == 0
     assert "Human ceiling" in done.stdout
+    assert "Ceiling's kappa" in done.stdout
     assert "Most disputed" in done.stdout
     unanimous = run("agreement", write("image,rater,gore\na,1,yes\na,2,yes\nb,1,no\nb,2,no\n"))
     assert "Nobody disagrees" in unanimous.stdout

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clipcal.calibrate.statistics.bounds import Estimate
+from clipcal.commands.calibration_tables import _print_evaluation, _print_filled
 from clipcal.commands.common import FOLDED, keep_what_is_no_page, print_table
 
 COLUMNS = ("Category", "Status", ">Threshold", ">Recall", ">Flags")
@@ -64,3 +67,36 @@ def test_a_page_may_replace_a_page_or_nothing(tmp_path: Path, content: str | Non
     if content is not None:
         path.write_text(content, encoding="utf-8")
     keep_what_is_no_page(path)
+
+
+def held_out(**known: Estimate) -> SimpleNamespace:
+    rates = {"recall": None, "precision": None, "f1": None} | known
+    return SimpleNamespace(n=9, positives=2, flags=3, **rates)
+
+
+def test_an_evaluation_that_could_judge_nothing_is_one_line(capsys: pytest.CaptureFixture[str]):
+    nothing = {"fire": {"positive": held_out()}, "sea": {"positive": held_out()}}
+    held = SimpleNamespace(categories=nothing, macro_f1=None, macro_over=0)
+    _print_evaluation(held, "Out of fold", "A title")
+    assert capsys.readouterr().out == "Out of fold: too few labels to judge.\n"
+
+
+def test_a_cut_that_could_not_be_judged_is_named_below_the_others(
+    capsys: pytest.CaptureFixture[str],
+):
+    judged = held_out(recall=Estimate(0.5, 0.1, 0.9, 2))
+    cuts = {"fire": {"positive": judged}, "sea": {"positive": held_out()}}
+    _print_evaluation(SimpleNamespace(categories=cuts, macro_f1=0.5, macro_over=1), "", "A title")
+    out = capsys.readouterr().out
+    assert "0.50 [0.10, 0.90]" in out
+    assert "Too few labels to judge: sea." in out
+    assert out.count("sea") == 1
+
+
+def test_a_column_that_is_blank_in_every_row_is_left_out(capsys: pytest.CaptureFixture[str]):
+    _print_filled(
+        ("Category", ">Recall", ">Flags"), [("fire", "–", "3"), ("sea", "", "")], title=""
+    )
+    out = capsys.readouterr().out
+    assert "Recall" not in out
+    assert "Flags" in out
