@@ -74,7 +74,8 @@ class Dimension:
     agreement : Estimate or None
         How often the levels are the same; None where there are no such images.
     kappa : Estimate or None
-        Quadratic weights; None also where both say the same one level throughout.
+        Quadratic weights; None also where one file says the same of every image: kappa is 0 then
+        however often they agree, and tells nothing.
     levels : tuple of str
         From low to high.
     confusion : tuple of tuple of int
@@ -135,7 +136,8 @@ class Comparison:
         Share of equal levels over all images and dimensions, with an interval that does not take
         those of one image for independent; of classes, share of equal ones.
     kappa : Estimate or None
-        Of the same cells; quadratic weights for levels, none for classes.
+        Of the same cells; quadratic weights for levels, none for classes. None where one file
+        says the same throughout.
     overall_agreement : Estimate or None
         Of the column ``Overall``; None where one of the files has none.
     confusions : tuple of Confusion
@@ -409,7 +411,7 @@ def _compare_ratings(
             for i, name in enumerate(names)
         },
         accuracy=accuracy,
-        kappa=kappa,
+        kappa=_telling(kappa, a[known], b[known]),
         overall_agreement=_overall_agreement(verdicts),
         confusions=(),
         worst=None,
@@ -441,7 +443,12 @@ def _dimension(a: Codes, b: Codes, levels: tuple[str, ...], seed: int) -> Dimens
     if not len(a):
         return Dimension(0, None, None, levels, confusion)
     rate, kappa = pair_agreement(a, b, count, seed=seed)
-    return Dimension(len(a), rate, kappa, levels, confusion)
+    return Dimension(len(a), rate, _telling(kappa, a, b), levels, confusion)
+
+
+def _telling(kappa: Estimate | None, a: Codes, b: Codes) -> Estimate | None:
+    """Leave kappa out where a side that never varies makes it 0 in every sample."""
+    return kappa if np.ptp(a) and np.ptp(b) else None
 
 
 _Verdicts = list[tuple[str | None, str | None]]
@@ -514,7 +521,7 @@ def _compare_classes(ours: _Side, theirs: _Side, pairs: _Pairs, seed: int) -> Co
         images=tuple(_differences(ours, pairs, ["class"], said, verdicts)),
         dimensions=classes,
         accuracy=accuracy,
-        kappa=kappa,
+        kappa=_telling(kappa, a, b),
         overall_agreement=None,
         confusions=tuple(_confusions(a, b, names)),
         worst=_worst(classes),
