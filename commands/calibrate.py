@@ -184,7 +184,7 @@ def calibrate_command(
         raise click.UsageError(
             "Missing option '--labels': only --target budget=N does without people's labels."
         )
-    keep_inputs(output, *labels, prompt_vectors)
+    keep_inputs(output, *labels, prompt_vectors, Path(prompts) if prompts else None)
     corpus = Corpus.open(corpus_path)
     done = calibrate_corpus(
         corpus,
@@ -204,7 +204,8 @@ def calibrate_command(
         print_json({**_result(done.contract, done.match, done.notes), "calibration": str(output)})
         return
     print_calibration(done.contract)
-    following = command_line("rescore", "--calibration", output, corpus=corpus_path)
+    vectors = () if prompt_vectors is None else ("--prompt-vectors", prompt_vectors)
+    following = command_line("rescore", "--calibration", output, *vectors, corpus=corpus_path)
     click.echo(f"\nWritten to {output}. Apply it: {following}")
 
 
@@ -213,6 +214,12 @@ def _refuse_ignored(plan: dict[str, Any]) -> None:
     target = click.get_current_context().get_parameter_source("target")
     if plan["bands"] and target is not click.core.ParameterSource.DEFAULT:
         raise click.UsageError("Give one of --target and --bands: bands have targets of their own.")
+    guaranteed = plan["bands"] or plan["target"].strip().lower().startswith(("recall", "precision"))
+    if plan["joint"] and not guaranteed:
+        raise click.UsageError(
+            f"--joint makes guarantees hold together, and {plan['target']} has none. Give it with "
+            f"--target recall=R or precision=P, or with --bands."
+        )
     if plan["prior_shift"] and plan["probabilities"] in (None, "temperature"):
         raise click.UsageError(
             "--prior-shift adjusts probabilities of single categories: give it with "

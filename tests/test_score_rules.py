@@ -12,6 +12,7 @@ from scipy.special import logit, softmax
 
 from clipcal.calibrate.scoring.rules import MARGIN, RULE_NAMES, ScoreRule, rule_for
 from clipcal.calibrate.scoring.scores import category_scores, decide
+from clipcal.commands import common
 from clipcal.errors import CalibrationError, FingerprintMismatch, PromptError
 from clipcal.models.identity import ModelIdentity
 from clipcal.models.registry import find_bundle
@@ -243,3 +244,7 @@ def test_the_sigmoid_takes_scale_and_bias_of_a_model_that_has_both(monkeypatch):
     monkeypatch.setattr(ModelIdentity, "find_bundle", lambda _self, _name=None: siglip)
     rule = rule_for("sigmoid", ModelIdentity.of_bundle(bundle))
     assert rule == ScoreRule("sigmoid", 112.5, -16.25)
+
+
+def test_the_command_line_offers_every_rule():
+    assert common.RULES == RULE_NAMES

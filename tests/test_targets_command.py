@@ -463,3 +463,27 @@ def test_a_refused_calibration_is_a_calibration_error(run: Run, tmp_path: Path) 
     done = calibrate(run)
     assert isinstance(done.exception, CalibrationError)
     assert "elsewhere.jpg" in refusal(done)
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        (("--joint", "--target", "f1"), "--joint"),
+        (("--bands", "--target", "f1"), "--target"),
+        (("--prior-shift",), "--probabilities"),
+    ],
+)
+def test_an_option_without_effect_is_a_wrong_call(
+    run: Run, options: tuple[str, ...], needed: str
+) -> None:
+    done = calibrate(run, *options)
+    assert done.exit_code == 2
+    assert needed in done.stderr
+
+
+def test_the_prompt_set_that_is_read_is_not_written_over(run: Run, tmp_path: Path) -> None:
+    prompts = next(tmp_path.glob("*.toml"))
+    before = prompts.read_bytes()
+    done = calibrate(run, "--prompts", str(prompts), "-o", str(prompts))
+    assert done.exit_code == 2
+    assert prompts.read_bytes() == before
