@@ -182,8 +182,7 @@ def test_where_all_labels_are_unlike_the_corpus_a_precision_is_refused(run: Run)
     assert "unlike the corpus" in str(done.exception)
     assert (
         "clipcal calibrate --labels human.csv --prompts own.toml --prompt-vectors text.npz "
-        "--target f1"
-        in str(done.exception)
+        "--target f1" in str(done.exception)
     )
     assert "Rates estimated" in told(calibrate(run, "--target", "f1", "--json"))["warnings"][0]
 
