@@ -121,8 +121,9 @@ class Cut(Record):
     ----------
     status : str
         ``certified``: the guarantee holds. ``estimated``: the best in the sample (unless
-        `lowered`), or a budget kept, without a guarantee. ``insufficient``: too few labels for
-        the guarantee that was asked for; the threshold, if any, only attains it in the sample.
+        `lowered`), or a budget kept, without a guarantee. ``insufficient``: what was asked for
+        is not attained with these labels (too few for the guarantee, a budget below a tie, levels
+        that no score divides); the threshold, if any, only attains it in the sample.
         ``no_positives``, ``no_negatives``: one side has no labels, and there is no threshold.
     threshold : float or None
         Images that score at or above it are flagged.
