@@ -15,12 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.labels.formats import (
-    Reading,
-    class_column,
-    interpret,
-    read_class_column,
-)
+from clipcal.calibrate.labels.formats import class_column, interpret, read_class_column
+from clipcal.calibrate.labels.frame import Reading
 from clipcal.calibrate.labels.matching import match_images
 from clipcal.calibrate.labels.overall import OVERALL, overall_words
 from clipcal.calibrate.labels.sheet import Sheet, name_key, read_sheet

@@ -21,11 +21,11 @@ from clipcal.calibrate.statistics.bounds import (
     recall_p_value,
     recall_threshold,
 )
-from clipcal.calibrate.statistics.objectives import (
+from clipcal.calibrate.statistics.objectives import sample_recall_threshold
+from clipcal.calibrate.statistics.precision import (
     certified_precision,
     declared_grid,
     precision_evidence,
-    sample_recall_threshold,
     smallest_declared,
 )
 from clipcal.calibrate.statistics.rounding import stored

@@ -16,12 +16,14 @@ from clipcal.calibrate.statistics.multiplicity import holm
 from clipcal.calibrate.statistics.objectives import (
     best_fbeta_threshold,
     budget_threshold,
-    certified_precision,
     cheapest_threshold,
-    declared_grid,
-    precision_evidence,
     sample_precision_threshold,
     sample_recall_threshold,
+)
+from clipcal.calibrate.statistics.precision import (
+    certified_precision,
+    declared_grid,
+    precision_evidence,
     smallest_declared,
 )
 from clipcal.calibrate.statistics.rounding import above, stored

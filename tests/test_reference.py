@@ -200,7 +200,7 @@ def leaves(content: object, path: tuple[str | int, ...] = ()):
 def other(value: object) -> object:
     if isinstance(value, bool):
         return not value
-    return f"{value} " if isinstance(value, str) else value + type(value)(1)  # type: ignore[operator]
+    return f"{value} " if isinstance(value, str) else value + type(value)(1)  # type: ignore[operator]  # a number, but which kind is not known
 
 
 def test_whatever_is_changed_by_hand_the_seal_notices(tmp_path: Path) -> None:

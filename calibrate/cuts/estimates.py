@@ -21,12 +21,12 @@ from clipcal.calibrate.cuts.thresholds import (
 from clipcal.calibrate.records import Bands, Cut, Expected
 from clipcal.calibrate.scoring.scores import decide
 from clipcal.calibrate.statistics.bounds import Estimate, Range
-from clipcal.calibrate.statistics.objectives import certified_precision, declared_grid
 from clipcal.calibrate.statistics.planning import (
     Further,
     further_for_precision,
     further_for_recall,
 )
+from clipcal.calibrate.statistics.precision import certified_precision, declared_grid
 from clipcal.calibrate.statistics.resampling import bootstrap_threshold
 from clipcal.calibrate.statistics.weighting import weighted_rate
 

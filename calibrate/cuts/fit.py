@@ -22,8 +22,8 @@ from clipcal.calibrate.cuts.thresholds import (
     within_budget,
 )
 from clipcal.calibrate.statistics.multiplicity import divide_risk
-from clipcal.calibrate.statistics.objectives import PrecisionEvidence, certified_precision
 from clipcal.calibrate.statistics.ordinal import fit_ordinal, level_thresholds
+from clipcal.calibrate.statistics.precision import PrecisionEvidence, certified_precision
 from clipcal.calibrate.statistics.rounding import stored
 
 Place = tuple[int, int]  # column and rank of a cut

@@ -13,14 +13,16 @@ from clipcal.calibrate.records import Status
 from clipcal.calibrate.scoring.scores import Scores
 from clipcal.calibrate.statistics.bounds import recall_threshold
 from clipcal.calibrate.statistics.objectives import (
-    PrecisionEvidence,
     best_fbeta_threshold,
     budget_threshold,
     cheapest_threshold,
-    declared_grid,
-    precision_evidence,
     sample_precision_threshold,
     sample_recall_threshold,
+)
+from clipcal.calibrate.statistics.precision import (
+    PrecisionEvidence,
+    declared_grid,
+    precision_evidence,
     smallest_declared,
 )
 from clipcal.calibrate.statistics.rounding import stored
@@ -135,7 +137,7 @@ def evidence_of_precision(cut: CutSample, candidates: Vector, target: Target) ->
     Returns
     -------
     PrecisionEvidence
-        See `clipcal.calibrate.statistics.objectives.precision_evidence`.
+        See `clipcal.calibrate.statistics.precision.precision_evidence`.
     """
     scores, positive = cut.scores[cut.uniform], cut.positive[cut.uniform]
     # What was left blank might be negative and flagged by any threshold.

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.labels.formats import Frame, frame_of
+from clipcal.calibrate.labels.frame import Frame, frame_of
 from clipcal.calibrate.labels.sheet import Sheet, name_key, read_sheet
 from clipcal.calibrate.labels.votes import Codes, agree, majority
 from clipcal.calibrate.labels.words import UNKNOWN, UNKNOWN_WORDS

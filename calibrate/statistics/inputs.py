@@ -110,3 +110,24 @@ def centre_and_scale(values: Float64, weights: Float64) -> tuple[Float64, Float6
     spread = np.sqrt(np.average(np.square(values - centre), axis=0, weights=weights))
     none = spread <= _NO_SPREAD * np.maximum(1, np.abs(centre))
     return centre, np.where(none, 1.0, spread)
+
+
+def check_labels(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> None:
+    """Raise CalibrationError unless scores (n,) and labels (n,) fit and no score is infinite."""
+    if scores.ndim != 1 or scores.shape != positive.shape:
+        raise CalibrationError(
+            f"There are scores of shape {scores.shape} for labels of shape {positive.shape}. "
+            f"Score the corpus again: clipcal score"
+        )
+    if not np.isfinite(scores).all():
+        raise CalibrationError(
+            "A score of a labelled image is not finite. Score the corpus again: clipcal score"
+        )
+
+
+def check_scores(scores: NDArray[np.floating]) -> None:
+    """Raise CalibrationError unless there are scores (n,), all finite."""
+    if scores.ndim != 1 or not len(scores) or not np.isfinite(scores).all():
+        raise CalibrationError(
+            "There is no score, or one that is not finite. Score the corpus again: clipcal score"
+        )
