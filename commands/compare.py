@@ -19,7 +19,7 @@ from clipcal.commands.common import (
 )
 
 if TYPE_CHECKING:
-    from clipcal.calibrate.compare import Comparison
+    from clipcal.calibrate.comparison import Comparison
 
 SHOWN = 20
 MOST = 10
@@ -116,7 +116,8 @@ def _say_notes(compared: Comparison) -> None:
 
 
 def _print_ratings(compared: Comparison) -> None:
-    from clipcal.calibrate.compare import Dimension, differences
+    from clipcal.calibrate.compare import differences
+    from clipcal.calibrate.comparison import Dimension
 
     differing = [(one.image, said) for one in compared.images if (said := differences(one))]
     rows = [(image, *said) for image, several in differing[:SHOWN] for said in several]
@@ -148,7 +149,7 @@ def _print_ratings(compared: Comparison) -> None:
 
 
 def _print_classes(compared: Comparison) -> None:
-    from clipcal.calibrate.compare import ClassAgreement
+    from clipcal.calibrate.comparison import ClassAgreement
 
     click.echo(
         f"Accuracy {interval(compared.accuracy, digits=3)} over {compared.accuracy.n:,} images; "

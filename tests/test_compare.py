@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score, confusion_matrix, precision_score, recall_score
 
-from clipcal.calibrate.compare import Comparison, compare_files
+from clipcal.calibrate.compare import compare_files
+from clipcal.calibrate.comparison import Comparison
 from clipcal.calibrate.decisions.rescore import Decisions, write_csv
 from clipcal.cli import app
 from clipcal.errors import LabelError

@@ -33,7 +33,6 @@ Krippendorff, K. (2011). Computing Krippendorff's alpha-reliability. University 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -41,7 +40,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from clipcal.calibrate.statistics.bounds import Estimate, wilson, wilson_interval
+from clipcal.calibrate.statistics.agreement_tables import (
+    Counts,
+    Floats,
+    Indices,
+    Weights,
+    alphas,
+    coincidences,
+    defined,
+    disagreement,
+    kappa_of_tables,
+    kappas,
+    of_pairs,
+    of_tables,
+    one_less,
+    rate_of_tables,
+    redraws,
+    with_interval,
+)
+from clipcal.calibrate.statistics.bounds import Estimate, wilson
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +93,7 @@ class CategoryAgreement:
     machine_kappa: Estimate | None = None
 
 
-Indices = NDArray[np.integer]  # (v votes,)
-Counts = NDArray[np.integer]  # (n images, l levels), how many raters said what
-Floats = NDArray[np.float64]
-Weights = Literal["quadratic", "linear"] | None
-
-DRAWS = 500
 _MOST_PAIRS = 5_000_000  # of ratings of one image, over all images
-_AT_ONCE = 5_000_000  # numbers held while drawing
-
-_SMALL = 1e-6
 
 
 # --- agreement of people --------------------------------------------------------------------
@@ -203,8 +211,8 @@ def krippendorff_alpha(
     float or None
         At most 1; 0 is what chance attains. None where all ratings are equal.
     """
-    values, _ = _alphas(_coincidences(counts).sum(axis=0), metric)
-    return _defined(values)
+    values, _ = alphas(coincidences(counts).sum(axis=0), metric)
+    return defined(values)
 
 
 def alpha_estimate(
@@ -233,12 +241,12 @@ def alpha_estimate(
         None where all ratings are equal.
     """
     patterns, number = np.unique(counts[counts.sum(axis=1) > 1], axis=0, return_counts=True)
-    tables = _coincidences(patterns)
-    value, chance = _alphas(np.tensordot(number, tables, 1), metric)
+    tables = coincidences(patterns)
+    value, chance = alphas(np.tensordot(number, tables, 1), metric)
     drawn = [
-        _alphas(np.tensordot(weights, tables, 1), metric)[0] for weights in _redraws(number, seed)
+        alphas(np.tensordot(weights, tables, 1), metric)[0] for weights in redraws(number, seed)
     ]
-    return _estimate(value, drawn, int(number.sum()), chance, confidence)
+    return with_interval(value, drawn, int(number.sum()), chance, confidence)
 
 
 def weighted_kappa(
@@ -266,8 +274,8 @@ def weighted_kappa(
     float or None
         At most 1; None where both say the same one level of every image.
     """
-    tables = _of_pairs(a, b, n_levels, weights)
-    return _defined(_kappas(tables, tables.number[None])[0])
+    tables = of_pairs(a, b, n_levels, weights)
+    return defined(kappas(tables, tables.number[None])[0])
 
 
 def pair_agreement(
@@ -334,7 +342,7 @@ def kappa_estimate(
     Estimate or None
         None where both say the same one level of every image.
     """
-    return _kappa_estimate(_of_pairs(a, b, n_levels, weights), confidence, seed)
+    return kappa_of_tables(of_pairs(a, b, n_levels, weights), confidence, seed)
 
 
 def cell_agreement(
@@ -374,9 +382,9 @@ def cell_agreement(
     images, row = np.unique(image, return_inverse=True)
     tables = np.zeros((len(images), n_levels, n_levels))
     np.add.at(tables, (row, a, b), 1)
-    cells, alike = len(image), _of_tables(tables, weights)
-    kappa = _kappa_estimate(alike, confidence, seed)
-    return _rate_estimate(alike, cells, confidence), kappa and replace(kappa, n=cells)
+    cells, alike = len(image), of_tables(tables, weights)
+    kappa = kappa_of_tables(alike, confidence, seed)
+    return rate_of_tables(alike, cells, confidence), kappa and replace(kappa, n=cells)
 
 
 def human_ceiling(
@@ -417,9 +425,9 @@ def human_ceiling(
     most = levels - 1 - np.argmax(others[..., ::-1], axis=2)
     share = patterns / patterns.sum(axis=1, keepdims=True)
     tables = share[..., None] * (most[..., None] == np.arange(levels))
-    alike = _of_tables(tables, weights, number)
-    rate = replace(_rate_estimate(alike, int(counts.sum()), confidence), n=len(counts))
-    return rate, _kappa_estimate(alike, confidence, seed)
+    alike = of_tables(tables, weights, number)
+    rate = replace(rate_of_tables(alike, int(counts.sum()), confidence), n=len(counts))
+    return rate, kappa_of_tables(alike, confidence, seed)
 
 
 def pair_kappa(
@@ -471,7 +479,7 @@ def pair_kappa(
     one, other = _pairs(per_image)
     raters = int(rater.max()) + 1
     names, pair = np.unique(rater[one] * np.int64(raters) + rater[other], return_inverse=True)
-    cost = _disagreement(n_levels, weights)
+    cost = disagreement(n_levels, weights)
     observed = np.bincount(image[one], cost[level[one], level[other]], minlength=n_images)
     margins = [
         sparse.csr_array(
@@ -487,131 +495,13 @@ def pair_kappa(
         common = np.maximum(a.sum(axis=1), 1)
         expected = (np.tensordot(cost, b, (1, 1)).transpose(1, 0, 2) * a).sum(axis=1) / common
         pairs = np.maximum(a.sum(axis=(0, 1)), 1)
-        return _one_less(observed @ times, expected.sum(axis=0)), expected.sum(axis=0) / pairs
+        return one_less(observed @ times, expected.sum(axis=0)), expected.sum(axis=0) / pairs
 
     value, chance = kappas(np.ones((1, n_images), np.int64))
     number = (per_image > 1).astype(np.int64)
     size = len(names) * n_levels + n_images
-    drawn = [kappas(redrawn)[0] for redrawn in _redraws(number, seed, size)]
-    return _estimate(value, drawn, int(number.sum()), chance, confidence)
-
-
-# --- the parts ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Tables:
-    """Tables of two raters' levels, one per kind of image, by what kappa needs of them.
-
-    Attributes
-    ----------
-    number : Int64[(p,)]
-        Images of the kind.
-    agreed, disagreed : Float64[(p,)]
-        Cells of one such image on the diagonal; weighted sum of those off it.
-    rows, columns : Float64[(p, l)]
-        Its margins.
-    cost : Float64[(l, l)]
-        Weights of the disagreements.
-    """
-
-    number: NDArray[np.int64]
-    agreed: Floats
-    disagreed: Floats
-    rows: Floats
-    columns: Floats
-    cost: Floats
-
-
-def _of_pairs(a: Indices, b: Indices, levels: int, weights: Weights) -> _Tables:
-    cells, number = np.unique(a * np.int64(levels) + b, return_counts=True)
-    a, b = np.divmod(cells, levels)
-    cost, one = _disagreement(levels, weights), np.eye(levels)
-    return _Tables(number, (a == b).astype(np.float64), cost[a, b], one[a], one[b], cost)
-
-
-def _of_tables(
-    tables: Floats, weights: Weights, number: NDArray[np.int64] | None = None
-) -> _Tables:
-    """Take tables of shape (p, l, l), each of one image or of `number` alike."""
-    if number is None:
-        tables, number = np.unique(tables, axis=0, return_counts=True)
-    cost = _disagreement(tables.shape[1], weights)
-    return _Tables(
-        number,
-        np.trace(tables, axis1=1, axis2=2),
-        (tables * cost).sum(axis=(1, 2)),
-        tables.sum(axis=2),
-        tables.sum(axis=1),
-        cost,
-    )
-
-
-def _disagreement(levels: int, weights: Weights) -> Floats:
-    """Return what each pair of levels costs, from 0 to 1."""
-    distance = np.abs(np.subtract.outer(np.arange(levels), np.arange(levels)))
-    if weights is None:
-        return (distance > 0).astype(np.float64)
-    power = 2 if weights == "quadratic" else 1
-    return np.asarray((distance / max(levels - 1, 1)) ** power, np.float64)
-
-
-def _kappas(tables: _Tables, weights: NDArray[np.integer]) -> tuple[Floats, Floats]:
-    """Return, per row of weights (draws, p), kappa (NaN: undefined) and chance."""
-    rows, columns = weights @ tables.rows, weights @ tables.columns
-    cells = rows.sum(axis=1)
-    expected = ((rows @ tables.cost) * columns).sum(axis=1) / cells
-    return _one_less(weights @ tables.disagreed, expected), expected / cells
-
-
-def _kappa_estimate(tables: _Tables, confidence: float, seed: int) -> Estimate | None:
-    value, chance = _kappas(tables, tables.number[None])
-    size = 2 * len(tables.cost)
-    drawn = [_kappas(tables, some)[0] for some in _redraws(tables.number, seed, size)]
-    return _estimate(value, drawn, int(tables.number.sum()), chance, confidence)
-
-
-def _rate_estimate(tables: _Tables, said: int, confidence: float) -> Estimate:
-    """Return the rate of agreement over cells; see the module for its interval."""
-    cells = tables.rows.sum(axis=1)
-    rate = float(tables.number @ tables.agreed / (tables.number @ cells))
-    spread = tables.number @ (tables.agreed - rate * cells) ** 2 / (tables.number @ cells) ** 2
-    images = int(tables.number.sum())
-    sure = rate < _SMALL or rate > 1 - _SMALL
-    independent = images if sure else min(rate * (1 - rate) / max(float(spread), 1e-12), said)
-    low, high = wilson_interval(rate, independent, confidence)
-    return Estimate(rate, low, high, said)
-
-
-def _coincidences(counts: Counts) -> Floats:
-    """Return the coincidence matrix of each image: Float64[(n, l, l)]; 0 for a single rating."""
-    ratings = counts.sum(axis=1)[:, None, None]
-    pairs = counts[:, :, None] * (counts[:, None, :] - np.eye(counts.shape[1]))
-    tables: Floats = np.where(ratings > 1, pairs / np.maximum(ratings - 1, 1), 0)
-    return tables
-
-
-def _alphas(tables: Floats, metric: str) -> tuple[Floats, Floats]:
-    """Return alpha (NaN: undefined) and chance of coincidence matrices (..., l, l)."""
-    number = tables.sum(axis=-1)
-    total = number.sum(axis=-1)
-    middle = np.cumsum(number, axis=-1) - number / 2
-    delta = (middle[..., :, None] - middle[..., None, :]) ** 2
-    if metric == "nominal":
-        delta = np.broadcast_to(1 - np.eye(number.shape[-1]), delta.shape)
-    observed = (tables * delta).sum(axis=(-1, -2))
-    expected = (number[..., :, None] * number[..., None, :] * delta).sum(axis=(-1, -2))
-    expected = expected / np.maximum(total - 1, 1)
-    most = delta.max(axis=(-1, -2)) * np.maximum(total, 1)
-    chance = np.divide(expected, most, out=np.zeros_like(expected), where=most > 0)
-    return _one_less(observed, expected), chance
-
-
-def _one_less(observed: Floats, expected: Floats) -> Floats:
-    """Return ``1 - observed / expected``; NaN where nothing is expected."""
-    share = np.full(np.shape(expected), np.nan)
-    np.divide(observed, expected, out=share, where=expected > 0)
-    return 1 - share
+    drawn = [kappas(redrawn)[0] for redrawn in redraws(number, seed, size)]
+    return with_interval(value, drawn, int(number.sum()), chance, confidence)
 
 
 def _pairs(per_image: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -622,36 +512,3 @@ def _pairs(per_image: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.
     other = np.repeat(place, rank)  # each rating pairs with those before it
     before = np.arange(len(other)) - np.repeat(np.cumsum(rank) - rank, rank)
     return before + np.repeat(np.repeat(start, per_image), rank), other
-
-
-def _redraws(number: NDArray[np.int64], seed: int, size: int = 0) -> Iterator[NDArray[np.int64]]:
-    """Yield how often each kind of image is drawn, for some draws at a time: (some, p).
-
-    Drawing n images with replacement and counting kinds is one multinomial draw.
-    """
-    rng = np.random.default_rng(seed)
-    total = int(number.sum())
-    at_once = max(1, _AT_ONCE // (len(number) + size + 1))
-    for start in range(0, DRAWS, at_once):
-        yield rng.multinomial(total, number / total, min(at_once, DRAWS - start))
-
-
-def _estimate(
-    value: Floats, drawn: list[Floats], images: int, chance: Floats, confidence: float
-) -> Estimate | None:
-    """Return a statistic with the interval of its draws; None where it is undefined."""
-    middle = _defined(value)
-    if middle is None:
-        return None
-    every = np.concatenate(drawn)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(every[~np.isnan(every)], [tail, 1 - tail])
-    if middle == 1:
-        missed = 1 - wilson(images, images, confidence).low
-        low = max(-1.0, 1 - missed / float(chance.item()))
-    return Estimate(middle, min(float(low), middle), max(float(high), middle), images)
-
-
-def _defined(value: Floats) -> float | None:
-    number = float(value.item())
-    return None if np.isnan(number) else number
