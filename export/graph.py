@@ -17,10 +17,10 @@ import torch
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-OPSET = 20
+OPSET = 23  # the first with Attention
 OUTPUT = "embeddings"
 # A protobuf cannot exceed 2 GiB; beyond that weights go to a second file beside the graph.
-_SINGLE_FILE_LIMIT = 2_000_000_000
+SINGLE_FILE_LIMIT = 2_000_000_000
 _WORTH_COMPACTING = 1024  # elements; below it a Cast node costs more than it saves
 
 
@@ -52,7 +52,7 @@ def export_graph(tower: nn.Module, example: Tensor, input_name: str, file: Path)
         )
         assert program is not None  # it is None only for the TorchScript exporter
         _strip_remarks(program.model)
-        program.save(str(file), external_data=size > _SINGLE_FILE_LIMIT)
+        program.save(str(file), external_data=size > SINGLE_FILE_LIMIT)
 
 
 def _strip_remarks(model: ir.Model) -> None:

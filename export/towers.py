@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from clipcal.export.clean import UnfamiliarTower, write_text, write_vision
 from clipcal.export.graph import compact_weights, export_graph
 from clipcal.export.openclip import ImageTower, LoadedModel, TextTower, halved
 from clipcal.models.bundle import TEXTUAL, VISUAL
@@ -45,18 +46,29 @@ def write_towers(
     dict of str to str
         Which path wrote each file: ``clean`` or ``generic``.
     """
-    source = halved(loaded) if precision == "fp16" else loaded
-    towers: list[tuple[str, str, nn.Module, Tensor]] = [
-        (VISUAL, "pixels", ImageTower(source), _example_pixels(loaded)),
-        (TEXTUAL, "tokens", TextTower(source), _example_tokens(loaded)),
-    ]
-    for file, input_name, tower, example in towers:
+    half = precision == "fp16"
+    taken: dict[str, str] = {}
+    for file, clean in ((VISUAL, write_vision), (TEXTUAL, write_text)):
         say(f"Exporting {file}")
-        export_graph(tower, example, input_name, folder / file)
+        try:
+            clean(loaded, folder / file, half=half)
+            taken[file] = "clean"
+        except UnfamiliarTower as unusual:
+            say(f"{file} takes the generic path: {unusual}")
+            _write_generic(loaded, folder / file, half)
+            taken[file] = "generic"
         if compact:
             done, large = compact_weights(folder / file)
             say(f"Stored {done} of {large} weights of {file} as float16 without loss")
-    return dict.fromkeys((VISUAL, TEXTUAL), "generic")
+    return taken
+
+
+def _write_generic(loaded: LoadedModel, file: Path, half: bool) -> None:
+    source = halved(loaded) if half else loaded
+    if file.name == VISUAL:
+        export_graph(ImageTower(source), _example_pixels(loaded), "pixels", file)
+    else:
+        export_graph(TextTower(source), _example_tokens(loaded), "tokens", file)
 
 
 def _example_pixels(loaded: LoadedModel) -> Tensor:
