@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
-
-import clipcal
-from clipcal.errors import BundleError
-from clipcal.export import parity
-from clipcal.export.graph import OPSET, compact_weights, export_graph
-from clipcal.export.openclip import ImageTower, LoadedModel, TextTower, halved, load, resolve
+from clipcal.export.candidates import Job
+from clipcal.export.folder import check_target, put_in_place, workshop
+from clipcal.export.openclip import load, resolve
+from clipcal.export.pictures import choose_pictures
 from clipcal.export.tokenizer_file import build_tokenizer, check_ids
-from clipcal.models.bundle import (
-    MANIFEST,
-    TEXTUAL,
-    TOKENIZER,
-    VISUAL,
-    Bundle,
-    Manifest,
-    Parity,
-    fingerprint_of,
-    sha256_file,
-)
-from clipcal.models.registry import HALF_SUFFIX, bundle_home
+from clipcal.export.trials import DecisionCheck, Trial, checked, fastest
+from clipcal.models.bundle import Bundle, Precision
+from clipcal.models.registry import SUFFIXES, bundle_home
 
-Precision = Literal["fp32", "fp16"]
-GRAPH_SUFFIXES = (".onnx", ".data")
-_TOOLS = ("torch", "open_clip_torch", "timm", "onnx", "onnxscript", "tokenizers")
+Choice = Precision | Literal["auto"]
 
 
 def default_folder(name: str, weights: Path | None = None, precision: Precision = "fp32") -> Path:
@@ -46,31 +27,32 @@ def default_folder(name: str, weights: Path | None = None, precision: Precision 
         As for :func:`export_bundle`.
     weights : pathlib.Path, optional
         As for :func:`export_bundle`.
-    precision : {"fp32", "fp16"}
-        As for :func:`export_bundle`; either has a folder of its own.
+    precision : {"fp32", "fp16", "int8"}
+        Each has a folder of its own.
 
     Returns
     -------
     pathlib.Path
         A folder below :func:`clipcal.models.registry.bundle_home`.
     """
-    folder = resolve(name, weights).name.folder
-    return bundle_home() / (folder + HALF_SUFFIX if precision == "fp16" else folder)
+    return bundle_home() / (resolve(name, weights).name.folder + SUFFIXES[precision])
 
 
 def export_bundle(
     name: str,
-    out: Path,
+    out: Path | None = None,
     *,
     weights: Path | None = None,
     tokenizer: Path | None = None,
-    precision: Precision = "fp32",
+    precision: Choice = "fp32",
     compact: bool = False,
     seed: int = 0,
     licence: str | None = None,
     images: Sequence[Path] = (),
+    decisions: DecisionCheck | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
+    tried: Callable[[Trial], None] | None = None,
 ) -> Bundle:
     """Export an open_clip model as a bundle, and check it against torch.
 
@@ -79,15 +61,17 @@ def export_bundle(
     name : str
         Architecture and weights, ``ViT-B-32::openai``; ``::random`` for random weights; or a
         JSON file with an open_clip configuration.
-    out : pathlib.Path
-        The bundle's folder. It appears whole or not at all.
+    out : pathlib.Path, optional
+        The bundle's folder, which appears whole or not at all; by default that of the precision
+        (:func:`default_folder`), for ``auto`` of the one that is taken.
     weights : pathlib.Path, optional
         A checkpoint (``.pt``, ``.bin``, ``.safetensors``, OpenAI's TorchScript) instead of a
         download.
     tokenizer : pathlib.Path, optional
         A ``tokenizer.json`` instead of the one that the configuration names.
-    precision : {"fp32", "fp16"}
-        Of weights and arithmetic. The graphs take uint8 and return float32 either way.
+    precision : {"fp32", "fp16", "int8", "auto"}
+        Of weights and arithmetic; in int8 of the image tower's alone. The graphs take uint8 and
+        return float32 whatever it is. ``auto`` takes the fastest that passes.
     compact : bool
         Store weights as float16 where that loses nothing (see
         :func:`clipcal.export.graph.compact_weights`).
@@ -96,11 +80,16 @@ def export_bundle(
     licence : str, optional
         Licence of the weights, where it is not known from their publisher.
     images : sequence of pathlib.Path
-        Pictures to measure parity on; some are drawn if there are none.
+        Pictures to measure parity on and, for int8, the ranges of activations (never the same
+        ones); some are drawn if there are none. Those that cannot be read are left out.
+    decisions : DecisionCheck, optional
+        Compares calibrated decisions with those of fp32, on `images`.
     overwrite : bool
         Replace the bundle that `out` holds.
     progress : callable, optional
         Told each step, as one line of text.
+    tried : callable, optional
+        Told what became of each precision that ``auto`` tried, once it has chosen.
 
     Returns
     -------
@@ -110,132 +99,55 @@ def export_bundle(
     Raises
     ------
     BundleError
-        If the name is unknown, weights or tokenizer cannot be had or do not fit, or `out` is
-        taken.
+        If the name is unknown, weights or tokenizer cannot be had or do not fit, the tower cannot
+        be quantised, or `out` is taken.
+    ImageError
+        If there are `images` and none can be read.
+    FingerprintMismatch
+        If the calibration of `decisions` is for another model.
     ParityFailure
-        If a graph differs from torch by more than 1e-4 (fp16: 1e-2, or a cosine below 0.999).
+        If a graph differs from torch by more than 1e-4 (fp16: 1e-2, or a cosine below 0.999;
+        int8: a cosine below 0.99), or too many decisions flip.
     """
     say = progress or (lambda _: None)
-    _check_target(out, overwrite)
     source = resolve(name, weights)
+    plain = bundle_home() / source.name.folder
+    for place in _places(plain, out, precision):
+        check_target(place, overwrite)
     say(f"Loading {source.name}")
     loaded = load(source, seed)
-    config = loaded.text_config
-    ids = build_tokenizer(config, loaded.context_length, tokenizer, str(loaded.name))
-    check_ids(ids, int(config.get("vocab_size", 49408)), str(loaded.name))
-    with _new_folder(out) as folder:
-        ids.save(str(folder / TOKENIZER), pretty=False)
-        _write_graphs(loaded, folder, precision, compact, say)
-        say("Measuring parity with torch")
-        found = parity.measure(
-            loaded, ids, folder / VISUAL, folder / TEXTUAL, precision=precision, images=images
-        )
-        _write_manifest(loaded, folder, precision, found, licence or loaded.licence)
-    return Bundle.load(out)
+    ids = build_tokenizer(loaded.text_config, loaded.context_length, tokenizer, str(loaded.name))
+    check_ids(ids, int(loaded.text_config.get("vocab_size", 49408)), str(loaded.name))
+    pictures = choose_pictures(images, ranges=precision in ("int8", "auto"), say=say)
+    with workshop(out or plain) as folder:
+        job = Job(loaded, ids, pictures, folder, compact, licence, say)
+        made = _chosen(job, precision, decisions, tried or (lambda _: None))
+        target = out or _with_suffix(plain, made.manifest.precision)
+        put_in_place(made.path, target)
+    return Bundle.load(target)
 
 
-def _write_graphs(
-    loaded: LoadedModel,
-    folder: Path,
-    precision: Precision,
-    compact: bool,
-    say: Callable[[str], None],
-) -> None:
-    source = halved(loaded) if precision == "fp16" else loaded
-    towers: list[tuple[str, str, nn.Module, Tensor]] = [
-        (VISUAL, "pixels", ImageTower(source), _example_pixels(loaded)),
-        (TEXTUAL, "tokens", TextTower(source), _example_tokens(loaded)),
-    ]
-    for file, input_name, tower, example in towers:
-        say(f"Exporting {file}")
-        export_graph(tower, example, input_name, folder / file)
-        if compact:
-            done, large = compact_weights(folder / file)
-            say(f"Stored {done} of {large} weights of {file} as float16 without loss")
+def _places(plain: Path, out: Path | None, precision: Choice) -> list[Path]:
+    """List every folder that the bundle may go to."""
+    if out is not None:
+        return [out]
+    precisions: Sequence[str] = tuple(SUFFIXES) if precision == "auto" else [precision]
+    return [_with_suffix(plain, each) for each in precisions]
 
 
-def _example_pixels(loaded: LoadedModel) -> Tensor:
-    shape = (2, loaded.preprocessing.height, loaded.preprocessing.width, 3)
-    return torch.zeros(shape, dtype=torch.uint8)
+def _with_suffix(plain: Path, precision: str) -> Path:
+    return plain.with_name(plain.name + SUFFIXES[precision])
 
 
-def _example_tokens(loaded: LoadedModel) -> Tensor:
-    return torch.zeros((2, loaded.context_length), dtype=torch.long)
-
-
-def _write_manifest(
-    loaded: LoadedModel, folder: Path, precision: Precision, found: Parity, licence: str | None
-) -> None:
-    manifest = Manifest(
-        name=str(loaded.name),
-        dim=_dim(loaded),
-        preprocessing=loaded.preprocessing,
-        context_length=loaded.context_length,
-        logit_scale=loaded.logit_scale,
-        logit_bias=loaded.logit_bias,
-        precision=precision,
-        opset=OPSET,
-        architecture=loaded.architecture,
-        weights_sha256=loaded.weights_sha256,
-        licence=licence,
-        parity=found,
-        tools={"clipcal": clipcal.__version__, **{tool: version(tool) for tool in _TOOLS}},
-        files={file.name: sha256_file(file) for file in sorted(folder.iterdir())},
-        fingerprint="",
-    )
-    manifest = manifest.model_copy(update={"fingerprint": fingerprint_of(manifest)})
-    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
-
-
-@torch.no_grad()
-def _dim(loaded: LoadedModel) -> int:
-    return int(TextTower(loaded)(_example_tokens(loaded)).shape[1])
-
-
-# --- the folder -------------------------------------------------------------------------------
-
-
-def _check_target(out: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds something, before the long work rather than after it."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not (out / MANIFEST).is_file():
-        raise BundleError(f"{out} holds something that is not a bundle. Name another: -o FOLDER")
-    if not overwrite:
-        raise BundleError(f"{out} is a bundle already. Replace it with --force, or name another.")
-
-
-@contextlib.contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Give a folder beside `out` that takes its place on success and vanishes otherwise."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = out.parent / f".{out.name}.{os.getpid()}.new"
-    folder.mkdir()
-    try:
-        yield folder
-        _put_in_place(folder, out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _put_in_place(folder: Path, out: Path) -> None:
-    if not out.exists():
-        folder.rename(out)
-        return
-    _carry_over(out, folder)
-    old = folder.with_suffix(".old")
-    out.rename(old)
-    try:
-        folder.rename(out)
-    except BaseException:  # an interrupt from the keyboard too
-        old.rename(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _carry_over(out: Path, folder: Path) -> None:
-    """Keep what people laid beside the bundle that is replaced, such as the model's card."""
-    for file in out.iterdir():
-        stale = file.suffix in GRAPH_SUFFIXES or (folder / file.name).exists()
-        if file.is_file() and not stale:
-            shutil.copy2(file, folder / file.name)
+def _chosen(
+    job: Job,
+    precision: Choice,
+    decisions: DecisionCheck | None,
+    tried: Callable[[Trial], None],
+) -> Bundle:
+    if precision != "auto":
+        return checked(job, precision, decisions)
+    trials = fastest(job, decisions)
+    for trial in trials:
+        tried(trial)
+    return next(each.bundle for each in trials if each.taken and each.bundle is not None)

@@ -12,18 +12,24 @@ import numpy as np
 import tokenizers
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
-from clipcal.errors import ImageError, ParityFailure
+from clipcal.errors import ParityFailure
 from clipcal.export.openclip import LoadedModel
-from clipcal.models.bundle import Parity, TowerParity
-from clipcal.models.preprocess import open_rgb, to_pixels
+from clipcal.export.pictures import Picture, draw_pictures, opened
+from clipcal.models.bundle import Precision
+from clipcal.models.preprocess import to_pixels
 from clipcal.models.session import cpu_session
+from clipcal.models.verification import Parity, TowerParity
 
 BATCH_SIZES = (1, 2, 7)
 _GROUP = math.lcm(*BATCH_SIZES)
-TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2}
-MIN_COSINE = {"fp32": 0.99999, "fp16": 0.999}
+MIN_COSINE: dict[Precision, float] = {"fp32": 0.99999, "fp16": 0.999, "int8": 0.99}
+TOLERANCE: dict[Precision, float] = {
+    "fp32": 1e-4,
+    "fp16": 1e-2,
+    # No number of two unit vectors differs by more than the vectors: the cosine is what decides.
+    "int8": math.sqrt(2 * (1 - MIN_COSINE["int8"])),
+}
 _SENTENCES = (
     "a photo of a cat",
     "two people at a table with glasses of beer",
@@ -33,7 +39,6 @@ _SENTENCES = (
     "a hand that holds a cigarette " * 20,
     "blood on a white shirt",
 )
-_GENERATED = ((640, 480), (300, 500), (97, 64), (256, 256))  # width, height
 
 Embeddings = NDArray[np.float32]
 Item = TypeVar("Item")
@@ -57,16 +62,10 @@ def measure(
     visual: Path,
     textual: Path,
     *,
-    precision: str = "fp32",
+    precision: Precision = "fp32",
     images: Sequence[Path] = (),
 ) -> Parity:
     """Compare both exported graphs with the torch model.
-
-    Pictures go through open_clip's own preprocessing on torch's side and through
-    :mod:`clipcal.models.preprocess` on the other, so that the whole path is compared. Pictures,
-    sentences, random pixels and random token ids all pass the graphs in batches of 1, of 2 and of
-    7; where there are too few to fill a batch they come again. No more than 14 pictures are held
-    at once.
 
     Parameters
     ----------
@@ -93,66 +92,117 @@ def measure(
     ParityFailure
         If a tower leaves the tolerance.
     """
-    pictures: Sequence[Path | Image.Image] = images or draw_pictures()
-    kind = "given" if images else "generated"
-    half = precision == "fp16"
-    images_in, sentences_in = _Graph(visual, half), _Graph(textual, half)
-    parity = Parity(
-        visual=_visual(loaded, images_in, pictures, f"{len(pictures)} {kind} pictures"),
-        textual=_textual(loaded, sentences_in, tokenizer),
+    pictures: Sequence[Picture] = images or draw_pictures()
+    described = f"{len(pictures)} {'given' if images else 'generated'} pictures"
+    return Parity(
+        visual=measure_images(loaded, visual, pictures, described, precision),
+        textual=measure_sentences(loaded, tokenizer, textual, precision),
         tolerance=TOLERANCE[precision],
     )
-    for tower, found in (("image", parity.visual), ("text", parity.textual)):
-        _judge(f"{tower} tower of {loaded.name}", found, precision)
-    return parity
 
 
-def draw_pictures() -> list[Image.Image]:
-    """Draw pictures with edges, gradients and noise, in several aspect ratios.
+def measure_images(
+    loaded: LoadedModel,
+    visual: Path,
+    pictures: Sequence[Picture],
+    described: str,
+    precision: Precision,
+) -> TowerParity:
+    """Compare an exported image tower with torch.
+
+    Pictures go through open_clip's own preprocessing on torch's side and through
+    :mod:`clipcal.models.preprocess` on the other, so that the whole path is compared. They and
+    random pixels pass the graph in batches of 1, of 2 and of 7; where there are too few to fill a
+    batch they come again. No more than 14 pictures are held at once. In int8 there are no random
+    pixels: activations have the ranges of pictures, which noise is none of.
+
+    Parameters
+    ----------
+    loaded : LoadedModel
+        The torch model, in float32.
+    visual : pathlib.Path
+        The exported graph.
+    pictures : sequence
+        Files or Pillow images; for int8 none that its ranges come from.
+    described : str
+        The pictures in words, for the record.
+    precision : {"fp32", "fp16", "int8"}
+        Decides the tolerance.
 
     Returns
     -------
-    list of PIL.Image.Image
-        RGB pictures; always the same.
+    TowerParity
+        Greatest absolute difference and smallest cosine.
+
+    Raises
+    ------
+    ImageError
+        If a picture cannot be read.
+    ParityFailure
+        If the tower leaves the tolerance.
     """
-    rng = np.random.default_rng(0)
-    return [_picture(rng, width, height) for width, height in _GENERATED]
+    graph = _Graph(visual, precision == "fp16")
+    found = _visual(loaded, graph, pictures, described, noise=precision != "int8")
+    _judge(f"image tower of {loaded.name}", found, precision)
+    return found
 
 
-def _picture_of(path: Path) -> Image.Image:
-    try:
-        return open_rgb(path.read_bytes())
-    except (OSError, ImageError) as error:
-        raise ImageError(f"{path} cannot be used to measure parity: {error}") from error
+def measure_sentences(
+    loaded: LoadedModel, tokenizer: tokenizers.Tokenizer, textual: Path, precision: Precision
+) -> TowerParity:
+    """Compare an exported text tower with torch, on sentences and on random token ids.
 
+    Parameters
+    ----------
+    loaded : LoadedModel
+        The torch model, in float32.
+    tokenizer : tokenizers.Tokenizer
+        The bundle's tokenizer.
+    textual : pathlib.Path
+        The exported graph.
+    precision : {"fp32", "fp16"}
+        Decides the tolerance.
 
-def _picture(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    rows, columns = np.mgrid[0:height, 0:width]
-    waves = [np.sin(rows / rng.uniform(3, 60) + columns / rng.uniform(3, 60)) for _ in range(3)]
-    field = 127 + 90 * np.stack(waves, axis=-1) + rng.normal(0, 12, (height, width, 3))
-    field[height // 4 : height // 2, width // 3 : width // 2] = rng.uniform(0, 255, 3)
-    return Image.fromarray(field.clip(0, 255).astype(np.uint8))
+    Returns
+    -------
+    TowerParity
+        Greatest absolute difference and smallest cosine.
+
+    Raises
+    ------
+    ParityFailure
+        If the tower leaves the tolerance.
+    """
+    found = _textual(loaded, _Graph(textual, precision == "fp16"), tokenizer)
+    _judge(f"text tower of {loaded.name}", found, precision)
+    return found
 
 
 def _visual(
     loaded: LoadedModel,
     graph: _Graph,
-    pictures: Sequence[Path | Image.Image],
+    pictures: Sequence[Picture],
     described: str,
+    *,
+    noise: bool,
 ) -> TowerParity:
-    rng = np.random.default_rng(1)
-    shape = (_GROUP, loaded.preprocessing.height, loaded.preprocessing.width, 3)
-    noise = rng.integers(0, 256, shape, dtype=np.uint8)
     groups = itertools.chain(
         (_prepared(loaded, group) for group in _groups(pictures)),
-        [(_normalised(noise, loaded), noise)],
+        [_noise(loaded)] if noise else [],
     )
     pairs = [
         pair
         for tensors, pixels in groups
         for pair in _at_every_size(_embed_images(loaded, tensors), graph, pixels)
     ]
-    return _compare(pairs, f"{described} by open_clip's preprocessing; random pixels")
+    random = "; random pixels" if noise else ""
+    return _compare(pairs, f"{described} by open_clip's preprocessing{random}")
+
+
+def _noise(loaded: LoadedModel) -> tuple[torch.Tensor, NDArray[np.uint8]]:
+    shape = (_GROUP, loaded.preprocessing.height, loaded.preprocessing.width, 3)
+    pixels = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    return _normalised(pixels, loaded), pixels
 
 
 def _textual(loaded: LoadedModel, graph: _Graph, tokenizer: tokenizers.Tokenizer) -> TowerParity:
@@ -185,12 +235,12 @@ def _at_every_size(
 
 
 def _prepared(
-    loaded: LoadedModel, group: Sequence[Path | Image.Image]
+    loaded: LoadedModel, group: Sequence[Picture]
 ) -> tuple[torch.Tensor, NDArray[np.uint8]]:
     """Preprocess pictures by open_clip for torch, and by clipcal for the graph."""
-    opened = [_picture_of(each) if isinstance(each, Path) else each for each in group]
-    tensors = torch.stack([loaded.transform(picture) for picture in opened])
-    return tensors, np.stack([to_pixels(picture, loaded.preprocessing) for picture in opened])
+    images = [opened(each) for each in group]
+    tensors = torch.stack([loaded.transform(image) for image in images])
+    return tensors, np.stack([to_pixels(image, loaded.preprocessing) for image in images])
 
 
 def _normalised(pixels: NDArray[np.uint8], loaded: LoadedModel) -> torch.Tensor:
@@ -225,11 +275,20 @@ def _compare(pairs: Sequence[tuple[Embeddings, Embeddings]], inputs: str) -> Tow
     )
 
 
-def _judge(what: str, found: TowerParity, precision: str) -> None:
+def _judge(what: str, found: TowerParity, precision: Precision) -> None:
     tolerance, least = TOLERANCE[precision], MIN_COSINE[precision]
     if found.max_abs_error > tolerance or found.min_cosine < least:
         raise ParityFailure(
             f"The exported {what} differs from torch by up to {found.max_abs_error:.2g} "
-            f"(tolerance {tolerance:g}; smallest cosine {found.min_cosine:.6f}), so no bundle was "
-            f"written. This is torch {torch.__version__}; next: pip install -U torch onnxscript"
+            f"(tolerance {tolerance:.2g}; smallest cosine {found.min_cosine:.6f}, least allowed "
+            f"{least:g}), so it is refused. {_next_step(precision)}"
         )
+
+
+def _next_step(precision: Precision) -> str:
+    if precision == "int8":
+        return (
+            "Let more pictures like yours set its ranges: --verify photos/; "
+            "or take --precision auto"
+        )
+    return f"This is torch {torch.__version__}; next: pip install -U torch onnxscript"

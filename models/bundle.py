@@ -23,6 +23,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clipcal.errors import BundleError
+from clipcal.models.verification import (
+    DecisionRecord,
+    Parity,
+    QuantisationRecord,
+)
+
+Precision = Literal["fp32", "fp16", "int8"]
 
 VISUAL = "visual.onnx"
 TEXTUAL = "textual.onnx"
@@ -59,27 +66,6 @@ class Preprocessing(BaseModel):
     fill: int = Field(default=0, ge=0, le=255)
 
 
-class TowerParity(BaseModel):
-    """The greatest differences seen between one exported tower and its torch source."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    max_abs_error: float
-    min_cosine: float
-    batch_sizes: tuple[int, ...]
-    inputs: str
-
-
-class Parity(BaseModel):
-    """Parity of both towers with torch, and the tolerance that they had to meet."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    visual: TowerParity
-    textual: TowerParity
-    tolerance: float
-
-
 class Manifest(BaseModel):
     """Everything that is known of a bundle, as written to ``manifest.json``.
 
@@ -101,6 +87,13 @@ class Manifest(BaseModel):
         :func:`fingerprint_of`: what decides an embedding, and nothing else.
     files : dict
         SHA-256 of every other file in the bundle, by name.
+    graphs : dict
+        By file, whether the graph was written anew (``clean``) or as torch exports it
+        (``generic``); empty where an older version did not say.
+    quantisation : QuantisationRecord or None
+        How the image tower became int8; the text tower is that of the fp32 bundle, to the byte.
+    decisions : DecisionRecord or None
+        Whether calibrated decisions are those of full precision, where that was asked for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -112,7 +105,7 @@ class Manifest(BaseModel):
     context_length: int = Field(gt=0)
     logit_scale: float
     logit_bias: float | None = None
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    precision: Precision = "fp32"
     opset: int
     architecture: str
     weights_sha256: str
@@ -120,6 +113,9 @@ class Manifest(BaseModel):
     parity: Parity
     tools: dict[str, str]
     files: dict[str, str]
+    graphs: dict[str, str] = Field(default_factory=dict)
+    quantisation: QuantisationRecord | None = None
+    decisions: DecisionRecord | None = None
     fingerprint: str
 
 
@@ -219,7 +215,8 @@ def fingerprint_of(manifest: Manifest) -> str:
     Tool versions, opset and file layout are left out: exporting the same weights again with
     another torch gives the same fingerprint, since parity holds both to the same source. The
     tokenizer counts by the bytes of its file: should another version of ``tokenizers`` write the
-    same tokenizer differently, the export counts as another model.
+    same tokenizer differently, the export counts as another model. In int8 the ranges of
+    activations decide too, by the digest of the quantisation.
 
     Parameters
     ----------
@@ -240,6 +237,8 @@ def fingerprint_of(manifest: Manifest) -> str:
         "precision": manifest.precision,
         "dim": manifest.dim,
     }
+    if manifest.quantisation is not None:  # the other precisions keep the fingerprints they had
+        deciding["quantisation"] = manifest.quantisation.digest
     canonical = json.dumps(deciding, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from clipcal.models.bundle import MANIFEST, Bundle
 
 BUILTIN = "builtin"
 BUILTIN_FOLDER = Path(__file__).parent / BUILTIN
-HALF_SUFFIX = "-fp16"  # of a folder whose bundle computes in float16
+# Of the folder of a bundle that is not fp32; a name means the first of them that is there.
+SUFFIXES = {"fp32": "", "fp16": "-fp16", "int8": "-int8"}
 _QUICKGELU = "-quickgelu"
 _HUB = "hf-hub:"
 
@@ -138,7 +141,8 @@ def find_bundle(name: str | Path | None) -> Bundle:
     name : str, pathlib.Path or None
         None or ``"builtin"`` for the packaged model; a bundle's folder; or a model's name
         (:func:`parse_model_name`) that was exported to :func:`bundle_home`. Where it was
-        exported in both precisions the name means fp32; give the folder for the other.
+        exported in several precisions the name means the most precise; give the folder for
+        another.
 
     Returns
     -------
@@ -186,7 +190,7 @@ def _candidates(home: Path, name: ModelName) -> list[Path]:
     # the suffix out, and so may a name here.
     twin = ModelName(name.architecture + _QUICKGELU, name.pretrained)
     for wanted in (name, twin):
-        for folder in (home / wanted.folder, home / f"{wanted.folder}{HALF_SUFFIX}"):
+        for folder in (home / (wanted.folder + suffix) for suffix in SUFFIXES.values()):
             if (folder / MANIFEST).is_file():
                 return [folder]
     if name.pretrained:
@@ -194,9 +198,19 @@ def _candidates(home: Path, name: ModelName) -> list[Path]:
     found = {
         file.parent for each in (name, twin) for file in home.glob(f"{each.folder}__*/{MANIFEST}")
     }
-    # A folder in half precision stands back where its weights are there in full.
-    return sorted(f for f in found if _plain(f) == f.name or f.with_name(_plain(f)) not in found)
+    return sorted(folder for folder in found if not found & set(_more_precise(folder)))
+
+
+def _more_precise(folder: Path) -> Iterator[Path]:
+    """Name the folders that hold the same weights more precisely, if they are there."""
+    plain = _plain(folder)
+    same = [folder.with_name(plain + suffix) for suffix in SUFFIXES.values()]
+    return itertools.takewhile(lambda each: each != folder, same)
 
 
 def _plain(folder: Path) -> str:
-    return folder.name.removesuffix(HALF_SUFFIX)
+    """Return a folder's name without its precision."""
+    for suffix in filter(None, SUFFIXES.values()):
+        if folder.name.endswith(suffix):
+            return folder.name.removesuffix(suffix)
+    return folder.name

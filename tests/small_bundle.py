@@ -18,12 +18,11 @@ from clipcal.models.bundle import (
     VISUAL,
     Bundle,
     Manifest,
-    Parity,
     Preprocessing,
-    TowerParity,
     fingerprint_of,
     sha256_file,
 )
+from clipcal.models.verification import Parity, TowerParity
 
 DIM, SIDE, LENGTH = 48, 32, 6
 WORDS = ("<pad>", "<unk>", "a", "photo", "of", "cat", "dog", "knife", "bottle")

@@ -27,7 +27,7 @@ from small_bundle import word_tokenizer
 
 from clipcal.commands.export import export_command
 from clipcal.errors import BundleError, ImageError, ParityFailure, ProviderError
-from clipcal.export import bundle_writer, parity
+from clipcal.export import bundle_writer, candidates, parity
 from clipcal.export.bundle_writer import default_folder, export_bundle
 from clipcal.export.graph import compact_weights
 from clipcal.export.openclip import hash_weights, load, resolve
@@ -130,11 +130,12 @@ def ready_graphs(vit: Bundle, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any]
     """Put the graphs of `vit` in place of the exporter, so that a test need not wait for it."""
 
     def exporter(change: Callable[[Path], None] = lambda file: None) -> None:
-        def copy(tower: Any, example: Any, input_name: str, file: Path) -> None:
-            shutil.copy(vit.path / file.name, file)
-            change(file)
+        def copy(loaded: Any, folder: Path, **options: Any) -> dict[str, str]:
+            for file in (vit.visual, vit.textual):
+                change(Path(shutil.copy(file, folder)))
+            return dict(vit.manifest.graphs)
 
-        monkeypatch.setattr(bundle_writer, "export_graph", copy)
+        monkeypatch.setattr(candidates, "write_towers", copy)
 
     return exporter
 
@@ -324,7 +325,7 @@ def test_a_replacement_that_fails_at_the_last_step_leaves_the_bundle_that_was_th
     rename = Path.rename
 
     def interrupted(self: Path, target: Path) -> Path:
-        if self.suffix == ".new":
+        if self.name == "fp32":
             raise KeyboardInterrupt
         return rename(self, target)
 
@@ -625,7 +626,10 @@ def test_the_command_prints_one_json_object(
     arguments = [f"{config}::random", "-o", str(tmp_path / "out"), "--json"]
     export_command.main(arguments, standalone_mode=False)
     printed = json.loads(capfd.readouterr().out)
-    assert set(printed) == {"bundle", "name", "fingerprint", "dim", "parity", "seconds"}
+    assert {"bundle", "name", "fingerprint", "dim", "precision", "parity", "seconds"} <= set(printed)
+    assert printed["quantisation"] is printed["decisions"] is None
+    assert printed["compared"] == {}
+    assert printed["trials"] == []
     assert printed["fingerprint"] == Bundle.load(tmp_path / "out").fingerprint
     assert printed["parity"]["tolerance"] == 1e-4
 
@@ -649,9 +653,10 @@ def test_without_a_folder_the_bundle_goes_where_its_name_is_looked_up(
     assert found.manifest.parity.visual.inputs.startswith("1 given pictures")
 
 
-def test_either_precision_has_a_folder_of_its_own(config: str) -> None:
-    full, half = (default_folder(f"{config}::random", None, each) for each in ("fp32", "fp16"))
-    assert half == full.with_name(f"{full.name}-fp16")
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_each_precision_has_a_folder_of_its_own(config: str, precision: Any) -> None:
+    full, other = (default_folder(f"{config}::random", None, each) for each in ("fp32", precision))
+    assert other == full.with_name(f"{full.name}-{precision}")
 
 
 @pytest.mark.parametrize("module", ["torch", "timm", "huggingface_hub", "onnx_ir"])

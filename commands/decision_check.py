@@ -1,0 +1,171 @@
+"""Decision parity for ``clipcal export``: a calibration applied to two bundles of one model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipcal.calibrate.contract import Contract
+from clipcal.calibrate.decision_parity import (
+    CONFIDENCE,
+    DecisionParity,
+    Side,
+    compare_decisions,
+    require_reference,
+)
+from clipcal.calibrate.statistics.bounds import Estimate
+from clipcal.commands.common import print_table, short_path
+from clipcal.errors import ParityFailure
+from clipcal.models.bundle import Bundle, sha256_file
+from clipcal.models.preprocess import load_pixels
+from clipcal.models.session import open_image_encoder, open_text_encoder
+from clipcal.models.verification import CategoryFlips, DecisionRecord, Share
+from clipcal.prompts.encode import PromptVectors, TextVectors, build
+
+if TYPE_CHECKING:
+    from clipcal.models.session import ImageEncoder
+
+_AT_ONCE = 32
+_SHOWN = 5
+
+
+class CalibratedDecisions:
+    """Holds candidates against the fp32 bundle, and remembers what it found.
+
+    Parameters
+    ----------
+    calibration : pathlib.Path
+        Fitted with the fp32 bundle of the model.
+    max_flips : float
+        The greatest share of images, category by category, whose level may be another.
+
+    Attributes
+    ----------
+    found : dict of str to DecisionParity
+        By precision, whether it passed or not.
+    """
+
+    def __init__(self, calibration: Path, max_flips: float) -> None:
+        self._contract = Contract.load(calibration)
+        self._sha256 = sha256_file(calibration)
+        self._max_flips = max_flips
+        self._reference: Side | None = None
+        self.found: dict[str, DecisionParity] = {}
+
+    def accept(self, reference: Bundle) -> None:
+        """Refuse a calibration that was not fitted with `reference`."""
+        require_reference(self._contract, reference)
+
+    def compare(
+        self, reference: Bundle, candidate: Bundle, pictures: Sequence[Path]
+    ) -> DecisionRecord:
+        """Compare decisions; ParityFailure if more flip than may, by what would serve here."""
+        if self._reference is None:  # in full precision, whatever a faster device makes of it
+            self._reference = self._side(
+                reference, open_image_encoder(reference, device="cpu"), pictures
+            )
+        encoder = open_image_encoder(candidate)
+        side = self._side(candidate, encoder, pictures)
+        images = [str(file) for file in pictures]
+        found = compare_decisions(images, self._reference, side, self._contract)
+        precision = candidate.manifest.precision
+        self.found[precision] = found
+        if found.worst.share.value > self._max_flips:
+            raise ParityFailure(_refusal(precision, found, self._max_flips))
+        return self._record(found, reference, encoder.provider)
+
+    def _side(self, bundle: Bundle, encoder: ImageEncoder, pictures: Sequence[Path]) -> Side:
+        preprocessing = bundle.manifest.preprocessing
+        parts = [
+            encoder.encode(
+                np.stack([load_pixels(file.read_bytes(), preprocessing) for file in some])
+            )
+            for some in _parts(pictures)
+        ]
+        return Side(np.concatenate(parts), self._prompts(bundle))
+
+    def _prompts(self, bundle: Bundle) -> PromptVectors:
+        prompt_set = self._contract.prompt_set.parse()
+        vectors = open_text_encoder(bundle, device="cpu").encode(prompt_set.sentences)
+        return build(prompt_set, TextVectors(prompt_set.sentences, vectors, bundle.name))
+
+    def _record(self, found: DecisionParity, reference: Bundle, provider: str) -> DecisionRecord:
+        return DecisionRecord(
+            calibration=self._sha256,
+            reference=reference.fingerprint,
+            provider=provider,
+            images=found.images,
+            max_flips=self._max_flips,
+            confidence=CONFIDENCE,
+            categories={
+                each.category: CategoryFlips(
+                    flips=each.flips,
+                    share=Share(**asdict(each.share)),
+                    levels={cut.level: cut.flips for cut in each.cuts},
+                    shift=each.shift,
+                )
+                for each in found.categories
+            },
+        )
+
+
+def print_decisions(precision: str, found: DecisionParity) -> None:
+    """Show flips per category and level, and the images nearest to a threshold."""
+    print_table(
+        ("Category", "Level", ">Images", ">Flips", ">Share", ">Largest change"),
+        (
+            (each.category, level, f"{found.images:,}", f"{flips:,}", percent(share), change)
+            for each in found.categories
+            for level, flips, share, change in (
+                ("any", each.flips, each.share, f"{each.shift:.4f}"),
+                *((cut.level, cut.flips, cut.share, "") for cut in each.cuts),
+            )
+        ),
+        title=f"Decisions of {precision} against fp32",
+    )
+    print_table(
+        ("Image", "Category", "Level", ">fp32", f">{precision}", ">Threshold", ""),
+        _nearest(found),
+        title="Nearest to a threshold",
+    )
+
+
+def percent(share: Estimate | Share) -> str:
+    """Write a share in percent, with its interval."""
+    return f"{share.value:.2%} [{share.low:.2%}, {share.high:.2%}]"
+
+
+def _nearest(found: DecisionParity) -> Iterator[tuple[str, ...]]:
+    for each in found.categories:
+        for cut in each.cuts:
+            for near in cut.nearest[:_SHOWN]:
+                scores = (near.reference, near.candidate, cut.threshold)
+                yield (
+                    short_path(near.image),
+                    each.category,
+                    cut.level,
+                    *(f"{score:.4f}" for score in scores),
+                    "flips" if near.flipped else "",
+                )
+
+
+def _refusal(precision: str, found: DecisionParity, max_flips: float) -> str:
+    worst = found.worst
+    cut = max(worst.cuts, key=lambda each: each.flips)
+    near = cut.nearest[0]
+    return (
+        f"{precision} decides {worst.flips} of {found.images} images otherwise than fp32 in "
+        f"{worst.category!r} ({percent(worst.share)}), more than the {max_flips:.2%} that may "
+        f"flip, so it is refused. The nearest to the threshold {cut.threshold:.4f} ({cut.level}): "
+        f"{short_path(near.image)}, {near.candidate:.4f} instead of {near.reference:.4f}. "
+        f"Take --precision fp32, or allow more: --max-flips {worst.share.value:.2g}"
+    )
+
+
+def _parts(pictures: Sequence[Path]) -> Iterator[Sequence[Path]]:
+    for start in range(0, len(pictures), _AT_ONCE):
+        yield pictures[start : start + _AT_ONCE]
