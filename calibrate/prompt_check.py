@@ -235,7 +235,7 @@ def check_prompts(
     match = match_images(table.images, scored.uris, scored.sha256s)
     sample, notes = _gathered(corpus, scored, table, match)
     known = (sample.values != UNKNOWN).any(axis=1)
-    cosines = np.asarray(similarities(corpus, vectors)[scored.rows[sample.places]])
+    cosines = similarities(corpus, vectors, scored.rows[sample.places])
     checks = check_categories(
         cosines, sample.values, sample.clusters, vectors, confidence=confidence, seed=seed
     )

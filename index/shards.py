@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ Embeddings = NDArray[np.float16]  # (n, dim), rows L2-normalised
 Rows = NDArray[np.int64]  # (n,), global row numbers
 
 ROWS_PER_SHARD = 100_000
+ROWS_AT_ONCE = 4_000  # a divisor of the above; what is made of so many stays in the cache
 HEADER_BYTES = 128
 ITEM_BYTES = 2
 
@@ -107,12 +109,47 @@ class Shards:
         tuple of int and Embeddings
             The first row's number, and a read-only float16 (≤ size, dim) view of the file.
         """
-        row = start
-        while row < stop:
-            shard, offset = divmod(row, ROWS_PER_SHARD)
-            end = min(offset + size, ROWS_PER_SHARD, stop - shard * ROWS_PER_SHARD)
-            yield row, self._open(shard, end)[offset:end]
-            row += end - offset
+        for first, end in _stretches(start, stop, size):
+            yield first, self.block(first, end)
+
+    def block(self, start: int, stop: int) -> Embeddings:
+        """Look at the rows from `start` to `stop`, all of one shard: a read-only view."""
+        shard, offset = divmod(start, ROWS_PER_SHARD)
+        end = offset + stop - start
+        return self._open(shard, end)[offset:end]
+
+    def each(
+        self,
+        work: Callable[[int, Embeddings], object],
+        stop: int,
+        *,
+        start: int = 0,
+        size: int = ROWS_AT_ONCE,
+        threads: int | None = None,
+    ) -> None:
+        """Do some work on all rows from `start` to `stop`, in several threads.
+
+        Parameters
+        ----------
+        work : callable
+            Called with a block's first row and the block, in no particular order and several at
+            once; it should spend its time where Python's lock is let go.
+        stop : int
+            The committed number of rows.
+        start : int
+            The first row wanted.
+        size : int
+            The most rows in a block; blocks never straddle a shard.
+        threads : int, optional
+            How many; by default as many as there are processors.
+        """
+
+        def look(ends: tuple[int, int]) -> None:
+            work(ends[0], self.block(*ends))
+
+        with ThreadPoolExecutor(threads or _processors()) as pool:
+            for _ in pool.map(look, _stretches(start, stop, size)):
+                pass
 
     def _require(self, rows: int) -> None:
         """Refuse to go on where the files hold fewer than the committed rows."""
@@ -146,6 +183,19 @@ class Shards:
             stream.write(np.ascontiguousarray(vectors, np.float16).tobytes())
             stream.flush()
             os.fsync(stream.fileno())
+
+
+def _stretches(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+    """Divide rows into blocks that end where a shard ends."""
+    while start < stop:
+        end = min(start + size, start - start % ROWS_PER_SHARD + ROWS_PER_SHARD, stop)
+        yield start, end
+        start = end
+
+
+def _processors() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _lacks_rows(path: Path, detail: str) -> str:

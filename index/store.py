@@ -11,12 +11,10 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import cast
 
-import numpy as np
 from filelock import FileLock, Timeout
 
 from clipcal.errors import CorpusBusy, StoreError
@@ -29,118 +27,18 @@ from clipcal.index.database import (
     migrate,
     told,
     transaction,
-    version_of,
 )
-from clipcal.index.shards import Embeddings, Rows, Shards
+from clipcal.index.reading import Reading
+from clipcal.index.records import Item, Outcome, Round, State, Suggestion
+from clipcal.index.shards import Embeddings
 from clipcal.models.identity import ModelIdentity
 
-State = Literal["embedded", "failed", "removed"]
+__all__ = ["Corpus", "Item", "Outcome", "Round", "State", "Suggestion"]
 
-ITEM_COLUMNS = "id, uri, sha256, size, stamp, state, reason, row"
 LOCK = "corpus.lock"
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One image of the corpus, as the database knows it."""
-
-    id: int
-    uri: str
-    sha256: str | None
-    size: int | None
-    stamp: str | None
-    state: State
-    reason: str | None
-    row: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one file: embedded or failed.
-
-    Attributes
-    ----------
-    uri : str
-        The file.
-    sha256, size, stamp
-        Its content and when it last changed, where known.
-    row : int or None
-        Row of its embedding; None if it failed.
-    reason : str or None
-        Why it failed; None if it is embedded.
-    """
-
-    uri: str
-    sha256: str | None = None
-    size: int | None = None
-    stamp: str | None = None
-    row: int | None = None
-    reason: str | None = None
-
-    @property
-    def state(self) -> State:
-        """The state that the item takes."""
-        return "failed" if self.row is None else "embedded"
-
-
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    """A distinct image that was drawn to be labelled.
-
-    Attributes
-    ----------
-    round : int
-        In which draw.
-    row : int
-        Its embedding's row; copies share it.
-    inclusion : float
-        With what probability it was drawn, in (0, 1].
-    audit : bool
-        Drawn uniformly, whatever its score.
-    """
-
-    round: int
-    row: int
-    inclusion: float
-    audit: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """One draw of images to label.
-
-    Attributes
-    ----------
-    number : int
-        From 1.
-    created : str
-        When, in ISO 8601.
-    method : str
-        How images were picked.
-    seed : int
-        Of the draw.
-    category : str
-        To be labelled in; empty for all.
-    frame : int
-        Distinct images that could be picked.
-    audit, picked : int
-        Images drawn uniformly, and for their scores.
-    rows : int
-        Embeddings of the corpus then.
-    """
-
-    number: int
-    created: str
-    method: str
-    seed: int
-    category: str
-    frame: int
-    audit: int
-    picked: int
-    rows: int
-
-
-class Corpus:
+class Corpus(Reading):
     """A corpus on disk.
 
     Use :meth:`open`, :meth:`create` or :meth:`open_or_create`. Reading needs no lock; writing
@@ -155,12 +53,6 @@ class Corpus:
     shards : Shards
         The embeddings.
     """
-
-    def __init__(self, path: Path, database: sqlite3.Connection, model: ModelIdentity) -> None:
-        self.path = path
-        self.model = model
-        self.shards = Shards(path / "shards", model.dim)
-        self._database = database
 
     @classmethod
     def exists(cls, path: Path) -> bool:
@@ -263,69 +155,6 @@ class Corpus:
         finally:
             lock.release()
 
-    @property
-    def rows(self) -> int:
-        """The number of committed embeddings."""
-        ((rows,),) = self._read("SELECT coalesce(max(row) + 1, 0) FROM vectors")
-        return int(rows)
-
-    def chain(self, rows: int) -> str:
-        """Name what the first `rows` embeddings are.
-
-        Parameters
-        ----------
-        rows : int
-            A number of rows that some commit ended at.
-
-        Returns
-        -------
-        str
-            A hash over their bytes; empty where no commit ended there, so that what was derived
-            from so many rows is of another history.
-        """
-        if rows == 0:
-            return self.model.fingerprint
-        found = self._read("SELECT chain FROM commits WHERE stop = ?", rows)
-        return str(found[0][0]) if found else ""
-
-    def count(self, state: State) -> int:
-        """How many items are in `state`."""
-        ((count,),) = self._read("SELECT count(*) FROM items WHERE state = ?", state)
-        return int(count)
-
-    def items(self, state: State | None = None) -> list[Item]:
-        """All items, or those in one `state`, in the order in which they were first seen."""
-        if state is None:
-            found = self._read(f"SELECT {ITEM_COLUMNS} FROM items ORDER BY id")
-        else:
-            query = f"SELECT {ITEM_COLUMNS} FROM items WHERE state = ? ORDER BY id"
-            found = self._read(query, state)
-        return [Item(*row) for row in found]
-
-    def known_files(self) -> dict[str, tuple[int | None, str | None]]:
-        """Size and stamp of every embedded file when it was last read, by its URI."""
-        query = "SELECT uri, size, stamp FROM items WHERE state = 'embedded'"
-        return {uri: (size, stamp) for uri, size, stamp in self._read(query)}
-
-    def rows_by_content(self) -> dict[str, int]:
-        """The row of every content that was ever embedded, by its SHA-256."""
-        return dict(self._read("SELECT sha256, row FROM vectors WHERE sha256 IS NOT NULL"))
-
-    def live_rows(self) -> Rows:
-        """The distinct rows that an embedded item points to, ascending."""
-        query = "SELECT DISTINCT row FROM items WHERE state = 'embedded' ORDER BY row"
-        return np.array([row for (row,) in self._read(query)], np.int64)
-
-    def uris_at(self, row: int) -> list[str]:
-        """The embedded items that share the embedding in `row`."""
-        query = "SELECT uri FROM items WHERE row = ? AND state = 'embedded' ORDER BY id"
-        return [uri for (uri,) in self._read(query, row)]
-
-    def find(self, uri: str) -> Item | None:
-        """The item called `uri`, in whatever state."""
-        found = self._read(f"SELECT {ITEM_COLUMNS} FROM items WHERE uri = ?", uri)
-        return Item(*found[0]) if found else None
-
     def commit(
         self, outcomes: Sequence[Outcome], vectors: Embeddings, contents: Sequence[str | None]
     ) -> None:
@@ -394,14 +223,6 @@ class Corpus:
                 [(c, level, uri) for uri, row in labels.items() for c, level in row.items()],
             )
 
-    def labels(self) -> dict[str, dict[str, str]]:
-        """The labels last kept, as uri → category → level."""
-        query = "SELECT uri, category, level FROM labels JOIN items ON items.id = labels.item"
-        kept: dict[str, dict[str, str]] = {}
-        for uri, category, level in self._read(query):
-            kept.setdefault(uri, {})[category] = level
-        return kept
-
     def add_suggestions(
         self,
         drawn: Sequence[tuple[int, float, bool]],
@@ -448,26 +269,6 @@ class Corpus:
             )
         return number
 
-    def suggestions(self) -> list[Suggestion]:
-        """The images that were drawn to be labelled, round by round."""
-        query = "SELECT round, row, inclusion, audit FROM suggestions ORDER BY round, row"
-        found = self._read(query) if self._knows_rounds() else []
-        return [Suggestion(number, row, p, bool(audit)) for number, row, p, audit in found]
-
-    def rounds(self) -> list[Round]:
-        """The draws so far, the first one first."""
-        columns = "number, created, method, seed, category, frame, audit, picked, rows"
-        query = f"SELECT {columns} FROM rounds ORDER BY number"
-        return [Round(*row) for row in self._read(query)] if self._knows_rounds() else []
-
-    def given(self) -> dict[int, int]:
-        """The rows labelled without a suggestion, each with the round that found it so."""
-        return dict(self._read("SELECT row, round FROM given")) if self._knows_rounds() else {}
-
-    def _knows_rounds(self) -> bool:
-        """Whether there are tables for rounds: an old corpus that is only read has none."""
-        return version_of(self._database) >= 2
-
     def note(self, key: str, value: str) -> None:
         """Remember a small fact about the corpus, such as its prompt set."""
         with self._transaction() as database:
@@ -475,18 +276,6 @@ class Corpus:
                 "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = ?",
                 (f"note:{key}", value, value),
             )
-
-    def noted(self, key: str) -> str | None:
-        """The fact remembered under `key`, or None."""
-        query = "SELECT value FROM meta WHERE key = ?"
-        found = self._read(query, f"note:{key}")
-        return str(found[0][0]) if found else None
-
-    def _read(self, query: str, *values: object) -> list[Any]:
-        try:
-            return self._database.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            raise told(self.path, error) from error
 
     def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         return transaction(self.path, self._database)

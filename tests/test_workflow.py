@@ -16,6 +16,8 @@ from clipcal.calibrate.decisions.rescore import count_decisions, decisions, writ
 from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.score_file import write_scores
 from clipcal.calibrate.scoring.corpus_scores import score_corpus, similarities
+from clipcal.calibrate.scoring.rules import ScoreRule
+from clipcal.calibrate.scoring.scores import category_scores
 from clipcal.calibrate.scoring.under_contract import (
     TextSource,
     choose_prompt_set,
@@ -193,25 +195,69 @@ def test_a_new_threshold_touches_no_embedding(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("an embedding was read")
 
-    monkeypatch.setattr(Shards, "blocks", refuse)
+    monkeypatch.setattr(Shards, "block", refuse)
     monkeypatch.setattr(Shards, "take", refuse)
     again = calibrate_corpus(corpus, labels, source=source, plan=CalibrationPlan(target="f1"))
     assert again.contract.target == "f1"
     scores_under_contract(corpus, again.contract, source=source)
 
 
-def test_new_images_extend_the_cached_scores(
+@pytest.mark.parametrize("more", [1, 50, 700])
+def test_scores_extended_by_new_images_are_those_computed_afresh(
+    corpus: Corpus, source: TextSource, tmp_path: Path, more: int
+) -> None:
+    first = scores(corpus, tmp_path, source)
+    add(corpus, more, seed=9)
+    grown = scores(corpus, tmp_path, source)
+    np.testing.assert_array_equal(grown[:IMAGES], first)
+    (cache,) = (corpus.path / "scores").iterdir()
+    cache.unlink()
+    np.testing.assert_array_equal(grown, scores(corpus, tmp_path, source))
+
+
+def test_scores_of_every_rule_and_prompt_set_are_kept_apart(
     corpus: Corpus, source: TextSource, tmp_path: Path
 ) -> None:
     prompt_set = choose_prompt_set(corpus, str(tmp_path / "two.toml"))
     vectors = prompt_vectors(corpus, prompt_set, source)
-    first = similarities(corpus, vectors).copy()
-    add(corpus, 50, seed=9)
-    grown = similarities(corpus, vectors)
-    np.testing.assert_array_equal(grown[:IMAGES], first)
-    for cache in (corpus.path / "scores").iterdir():
-        cache.unlink()
-    np.testing.assert_allclose(grown, similarities(corpus, vectors), atol=1e-6)
+    (tmp_path / "mean.toml").write_text(
+        SET.replace("[category.water]", 'pool = "mean"\n[category.water]')
+    )
+    means = prompt_vectors(corpus, choose_prompt_set(corpus, str(tmp_path / "mean.toml")), source)
+    asked = [(vectors, "margin"), (vectors, "max"), (means, "margin"), (vectors, "mean")]
+    found = [score_corpus(corpus, v, ScoreRule.parse(rule)).scores for v, rule in asked]
+    again = [score_corpus(corpus, v, ScoreRule.parse(rule)).scores for v, rule in asked]
+    for one, (kept, (v, rule)) in enumerate(zip(again, asked, strict=True)):
+        cosines = similarities(corpus, v, np.arange(IMAGES))
+        np.testing.assert_array_equal(kept, category_scores(cosines, v, ScoreRule.parse(rule)))
+        assert not any(np.array_equal(kept, other) for other in found[:one])
+
+
+def test_copies_share_the_scores_of_their_row(
+    corpus: Corpus, source: TextSource, tmp_path: Path
+) -> None:
+    before = scores(corpus, tmp_path, source)
+    corpus.commit([Outcome("/photos/twin.jpg", f"{7:064d}", row=7)], unit(0, 0), [])
+    after = scores(corpus, tmp_path, source)
+    np.testing.assert_array_equal(after, np.vstack([before, before[7]]))
+
+
+def test_images_are_named_as_the_corpus_names_them(
+    corpus: Corpus, source: TextSource, tmp_path: Path
+) -> None:
+    corpus.remove(["/photos/3.jpg"])
+    prompt_set = choose_prompt_set(corpus, str(tmp_path / "two.toml"))
+    scored = score_corpus(corpus, prompt_vectors(corpus, prompt_set, source))
+    items = corpus.items("embedded")
+    for texts, expected in (
+        (scored.uris, [item.uri for item in items]),
+        (scored.sha256s, [item.sha256 for item in items]),
+    ):
+        assert list(texts) == expected == [texts[i] for i in range(len(texts))]
+        assert (texts[2:9], texts[-3:], texts[5:5]) == (expected[2:9], expected[-3:], [])
+        assert (texts[::-50], texts[-1]) == (expected[::-50], expected[-1])
+    with pytest.raises(IndexError):
+        scored.uris[len(items)]
 
 
 @pytest.mark.parametrize("damage", [b"", b"no array", b"\x93NUMPY torn"])

@@ -1,8 +1,9 @@
 """Scores of a whole corpus: exact products with the stored embeddings, cached beside them.
 
-What is cached is the raw similarity of every row with every prompt. It depends on embeddings and
-prompts alone, so a new threshold, target or label file touches no embedding, and new images only
-add rows.
+Similarities become scores block by block, while they lie in the processor's cache, and only
+scores are kept: those of a prompt set under a rule. They depend on embeddings, prompts and rule
+alone, so a new threshold, target or label file touches no embedding, and new images only add
+rows. Similarities are an array some times larger, and are sooner made again than read.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcal.calibrate.scoring.rules import MARGIN, ScoreRule
-from clipcal.calibrate.scoring.scores import category_scores
+from clipcal.calibrate.scoring.scores import Scores, category_scores, check_rule
 from clipcal.errors import StoreError
 from clipcal.files import replacing
+from clipcal.index.shards import Embeddings
 from clipcal.index.store import Corpus
+from clipcal.index.texts import ItemTexts
+from clipcal.models.products import Products
 from clipcal.prompts.encode import PromptVectors
 
 Similarities = NDArray[np.float32]  # (rows, prompts), cosines
@@ -33,9 +38,10 @@ class CorpusScores:
 
     Attributes
     ----------
-    uris : tuple of str
-        The images, in the order in which the corpus first saw them.
-    sha256s : tuple of str
+    uris : sequence of str
+        The images, in the order in which the corpus first saw them; read from the corpus when
+        they are asked for.
+    sha256s : sequence of str
         Their contents' hashes; empty strings where vectors were imported.
     rows : numpy.ndarray
         int64 (n,), their embeddings' rows; copies share one.
@@ -45,8 +51,8 @@ class CorpusScores:
         float32 (n, c).
     """
 
-    uris: tuple[str, ...]
-    sha256s: tuple[str, ...]
+    uris: Sequence[str]
+    sha256s: Sequence[str]
     rows: NDArray[np.int64]
     categories: tuple[str, ...]
     scores: NDArray[np.float32]
@@ -80,25 +86,25 @@ def score_corpus(corpus: Corpus, prompts: PromptVectors, rule: ScoreRule = MARGI
     CalibrationError, PromptError
         If the rule lacks a constant, or the prompt set what the rule needs.
     """
-    items = corpus.items("embedded")
-    if not items:
+    ids, rows = corpus.embedded()
+    if len(ids) == 0:
         raise StoreError(
             f"The corpus {corpus.path} holds no embeddings to score. Next: "
             f"clipcal embed photos/ --corpus {corpus.path}"
         )
-    by_row = category_scores(similarities(corpus, prompts), prompts, rule)
-    rows = np.array([item.row for item in items], np.int64)
+    by_row = _scores_by_row(corpus, prompts, rule)
+    one_each = np.array_equal(rows, np.arange(len(by_row)))
     return CorpusScores(
-        uris=tuple(item.uri for item in items),
-        sha256s=tuple(item.sha256 or "" for item in items),
+        uris=ItemTexts(corpus, "uri", ids),
+        sha256s=ItemTexts(corpus, "sha256", ids),
         rows=rows,
         categories=tuple(category.name for category in prompts.prompt_set.categories),
-        scores=by_row[rows],
+        scores=by_row if one_each else by_row[rows],
     )
 
 
-def similarities(corpus: Corpus, prompts: PromptVectors) -> Similarities:
-    """Cosines of every row of the corpus with every prompt, from the cache as far as it reaches.
+def similarities(corpus: Corpus, prompts: PromptVectors, rows: NDArray[np.int64]) -> Similarities:
+    """Cosines of some rows of the corpus with every prompt.
 
     Parameters
     ----------
@@ -106,47 +112,66 @@ def similarities(corpus: Corpus, prompts: PromptVectors) -> Similarities:
         The corpus.
     prompts : PromptVectors
         Text vectors; float32 (p, dim) in ``matrix``.
+    rows : numpy.ndarray
+        int64 (n,), rows of embeddings.
 
     Returns
     -------
     Similarities
-        float32 (rows, p), in the order of the shards' rows.
+        float32 (n, p).
     """
-    key, rows = _cache_key(corpus, prompts), corpus.rows
+    return Products(prompts.matrix)(corpus.shards.take(rows))
+
+
+def _scores_by_row(corpus: Corpus, prompts: PromptVectors, rule: ScoreRule) -> Scores:
+    """Scores of every row of the shards, from the cache as far as it reaches."""
+    check_rule(rule, prompts.prompt_set)
+    key, rows = _cache_key(corpus, prompts, rule), corpus.rows
     folder = corpus.path / "scores"
-    cached = _load(corpus, folder, key, prompts.matrix.shape[0])
+    cached = _load(corpus, folder, key, len(prompts.columns))
     if len(cached) == rows:
         return cached
-    complete = np.empty((rows, prompts.matrix.shape[0]), np.float32)
+    complete = np.empty((rows, len(prompts.columns)), np.float32)
     complete[: len(cached)] = cached
-    for start, block in corpus.shards.blocks(rows, start=len(cached)):
-        np.matmul(
-            block.astype(np.float32), prompts.matrix.T, out=complete[start : start + len(block)]
-        )
+    _score_rows(corpus, prompts, rule, complete, start=len(cached))
     with contextlib.suppress(OSError):  # a corpus that can only be read is not cached
         _save(folder, key, corpus.chain(rows), complete)
     return complete
 
 
-def _cache_key(corpus: Corpus, prompts: PromptVectors) -> str:
+def _score_rows(
+    corpus: Corpus, prompts: PromptVectors, rule: ScoreRule, scores: Scores, *, start: int
+) -> None:
+    """Fill in the scores of the rows from `start` on, from each block's similarities at once."""
+    products = Products(prompts.matrix)
+
+    def score(first: int, block: Embeddings) -> None:
+        scores[first : first + len(block)] = category_scores(products(block), prompts, rule)
+
+    corpus.shards.each(score, len(scores), start=start)
+
+
+def _cache_key(corpus: Corpus, prompts: PromptVectors, rule: ScoreRule) -> str:
+    """Name all that decides a row's scores, apart from the row."""
+    pools = [category.pool for category in prompts.prompt_set.categories]
+    said = repr((corpus.model.fingerprint, str(rule), pools, prompts.columns))
     matrix = np.ascontiguousarray(prompts.matrix, np.float32)
-    digest = hashlib.sha256(corpus.model.fingerprint.encode() + matrix.tobytes())
-    return digest.hexdigest()[:24]
+    return hashlib.sha256(said.encode() + matrix.tobytes()).hexdigest()[:24]
 
 
-def _load(corpus: Corpus, folder: Path, key: str, prompts: int) -> Similarities:
+def _load(corpus: Corpus, folder: Path, key: str, categories: int) -> Scores:
     """The cached rows; none where no cache is of these rows, or it is damaged and made again."""
     for file in folder.glob(f"{key}-*.npy"):
         try:
-            cached: Similarities = np.load(file, mmap_mode="r")
+            cached: Scores = np.load(file)
         except (OSError, ValueError, EOFError):
             continue
-        fits = cached.dtype == np.float32 and cached.ndim == 2 and cached.shape[1] == prompts
+        fits = cached.dtype == np.float32 and cached.ndim == 2 and cached.shape[1] == categories
         if fits and file.name == _name(key, corpus.chain(len(cached))):
             with contextlib.suppress(OSError):
                 os.utime(file)  # the caches used longest ago are the first to go
             return cached
-    return np.empty((0, prompts), np.float32)
+    return np.empty((0, categories), np.float32)
 
 
 def _name(key: str, chain: str) -> str:
@@ -154,7 +179,7 @@ def _name(key: str, chain: str) -> str:
     return f"{key}-{chain[:24]}.npy"
 
 
-def _save(folder: Path, key: str, chain: str, complete: Similarities) -> None:
+def _save(folder: Path, key: str, chain: str, complete: Scores) -> None:
     """Put the cache in its place whole, and let go of what it replaces or nobody uses."""
     folder.mkdir(exist_ok=True)
     target = folder / _name(key, chain)

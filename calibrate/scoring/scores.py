@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -218,14 +219,21 @@ def _category(
 
 
 def _pool(by_prompt: NDArray[np.float32], pool: str) -> NDArray[np.float32]:
-    pooled: NDArray[np.float32] = by_prompt.max(axis=0) if pool == "max" else by_prompt.mean(axis=0)
-    return pooled
+    if pool == "max":
+        greatest: NDArray[np.float32] = by_prompt.max(axis=0)
+        return greatest
+    return _total(by_prompt) / np.float32(len(by_prompt))
+
+
+def _total(by_prompt: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Add the rows up one by one: numpy's order depends on how many images there are."""
+    return reduce(np.add, by_prompt)
 
 
 def _log_sum(by_prompt: NDArray[np.float32], scale: np.float32) -> NDArray[np.float32]:
     """Return the logarithm of the sum of exponentials of scaled cosines, free of overflow."""
     greatest = by_prompt.max(axis=0)
-    shares = np.exp((by_prompt - greatest) * scale).sum(axis=0)
+    shares = _total(np.exp((by_prompt - greatest) * scale))
     logarithm: NDArray[np.float32] = np.log(shares) + greatest * scale
     return logarithm
 
