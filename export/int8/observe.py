@@ -26,8 +26,8 @@ class Observation:
     Attributes
     ----------
     lowest, highest
-        The extremes over all pictures and over all axes but the last, which are the channels
-        of a matrix product.
+        (pictures, channels): the extremes over all axes but the last, whose places are the
+        channels of a matrix product.
     shape
         Its shape for one picture.
     """
@@ -54,7 +54,9 @@ class Observations:
     rows: dict[str, Floats]
 
 
-def observe(tower: Tower, results: list[str], pixels: NDArray[np.uint8], probe: Path) -> Observations:
+def observe(
+    tower: Tower, results: list[str], pixels: NDArray[np.uint8], probe: Path
+) -> Observations:
     """Run a tower on pictures, one at a time, and note what its products take and give.
 
     Parameters
@@ -108,12 +110,13 @@ def save_with_outputs(model: onnx.ModelProto, names: list[str], file: Path) -> N
 
 def _observation(values: Floats) -> Observation:
     others = tuple(range(values.ndim - 1))
-    return Observation(values.min(axis=others), values.max(axis=others), values.shape)
+    lowest, highest = values.min(axis=others), values.max(axis=others)
+    return Observation(lowest[None], highest[None], values.shape)
 
 
 def _joined(seen: list[Observation]) -> Observation:
-    lowest = np.min([each.lowest for each in seen], axis=0)
-    highest = np.max([each.highest for each in seen], axis=0)
+    lowest = np.concatenate([each.lowest for each in seen])
+    highest = np.concatenate([each.highest for each in seen])
     return Observation(lowest, highest, seen[0].shape)
 
 

@@ -131,7 +131,9 @@ class _Writer:
         return output
 
     def _constant(self, name: str, value: NDArray[Any]) -> str:
-        self.made[name] = numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name)
+        self.made[name] = numpy_helper.from_array(
+            np.ascontiguousarray(value).reshape(value.shape), name
+        )
         return name
 
     # --- products ---
@@ -267,9 +269,7 @@ class _Writer:
         made = {str(each) for each in node.input}
         if found is None or found.node is None or found.node.output[0] not in made or value is None:
             return ""
-        return self._constant(
-            f"{node.output[0]}.bias", value / _spread(found, value.shape[-1])
-        )
+        return self._constant(f"{node.output[0]}.bias", value / _spread(found, value.shape[-1]))
 
     # --- the whole ---
 

@@ -40,9 +40,7 @@ class Candidates:
     smoothing: Mapping[str, Smoothing]
 
     @classmethod
-    def of(
-        cls, tower: Tower, seen: Observations, smoothing: Mapping[str, Smoothing]
-    ) -> Candidates:
+    def of(cls, tower: Tower, seen: Observations, smoothing: Mapping[str, Smoothing]) -> Candidates:
         """Estimate the error of each product worth quantising, on its sampled activations.
 
         Raises

@@ -21,7 +21,7 @@ from clipcal.export.int8.observe import Observations
 from clipcal.export.int8.tower import Floats, Product, Tower, attributes
 
 # 0 smooths nothing; 0.5 shares the spread evenly; larger leaves more of it to the weight.
-_STRENGTHS = (0.35, 0.5, 0.65, 0.8)
+_STRENGTHS = (0.5, 0.65, 0.8)
 # A Mul of its own costs a pass over the activation: only where the squared error falls so much.
 _WORTH_A_PASS = 0.5
 
@@ -94,7 +94,7 @@ def _chosen(
 def _factors(seen: Observations, name: str, products: list[Product], strength: float) -> Floats:
     """Return the nearest powers of two, scaled so that their median is one."""
     observed = seen.tensors[name]
-    activation = np.maximum(np.abs(observed.lowest), np.abs(observed.highest))
+    activation = np.maximum(np.abs(observed.lowest), np.abs(observed.highest)).max(axis=0)
     weight = np.max([np.abs(each.weight).max(axis=1) for each in products], axis=0)
     known = (activation > 0) & (weight > 0)
     if not known.any():
@@ -117,8 +117,7 @@ def _error(seen: Observations, name: str, products: list[Product], factors: Floa
 def activation_range(seen: Observations, name: str, factors: Floats | None = None) -> Range:
     """Return the range of an activation, smoothed where factors are given."""
     observed, by = seen.tensors[name], np.float32(1) if factors is None else factors
-    lowest, highest = (observed.lowest / by).min(), (observed.highest / by).max()
-    return Range.spanning(float(lowest), float(highest))
+    return Range.spanning((observed.lowest / by).min(axis=1), (observed.highest / by).max(axis=1))
 
 
 def _fold(tower: Tower, name: str, products: list[Product], factors: Floats) -> Smoothing:
@@ -176,7 +175,18 @@ def _behind_product(tower: Tower, name: str, factors: Floats, offset: int) -> Sm
         if len(made) != 1 or tower.only_consumer(made[0]) is None:
             return None
         bias, node = given[0], tower.producer.get(made[0])
-    known = {id(each.node) for each in tower.products if each.kind == "MatMul"}
-    if node is None or id(node) not in known:
+    width = _columns(tower, node)
+    if node is None or width is None or (bias and _length(tower, bias) != width):
         return None
     return Smoothing(factors, "values", node, bias, offset)
+
+
+def _columns(tower: Tower, node: onnx.NodeProto | None) -> int | None:
+    """Return the columns of a node that is a product of matrices; None of any other."""
+    found = [each for each in tower.products if each.kind == "MatMul" and each.node is node]
+    return int(found[0].weight.shape[1]) if found else None
+
+
+def _length(tower: Tower, name: str) -> int:
+    value = tower.constant(name)
+    return int(value.shape[-1]) if value is not None and value.ndim else 1

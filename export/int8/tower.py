@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import onnx
@@ -16,6 +16,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 Floats = NDArray[np.float32]
+Kind = Literal["MatMul", "Gemm", "Conv"]
 
 # A weight is still constant behind these: stored as float16, transposed, reshaped.
 _FOLDABLE = frozenset({"Cast", "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze"})
@@ -44,7 +45,7 @@ class Product:
     """
 
     name: str
-    kind: Literal["MatMul", "Gemm", "Conv"]
+    kind: Kind
     node: onnx.NodeProto
     activation: str
     weight: Floats
@@ -89,13 +90,13 @@ class Tower:
         inputs = {str(each): self.constant(str(each)) for each in node.input if each}
         if any(value is None for value in inputs.values()):
             return None
-        evaluator = ReferenceEvaluator(node, opsets={"": self.opset})
-        return np.asarray(evaluator.run(None, inputs)[0])
+        found: list[Any] = list(ReferenceEvaluator(node, opsets={"": self.opset}).run(None, inputs))
+        return np.asarray(found[0])
 
     @property
     def opset(self) -> int:
         """Version of the standard operators."""
-        return max(each.version for each in self.model.opset_import if each.domain == "")
+        return max(int(each.version) for each in self.model.opset_import if each.domain == "")
 
     def only_consumer(self, name: str) -> onnx.NodeProto | None:
         """Return the node that takes a tensor, where there is one and the tensor is no output."""
@@ -112,14 +113,16 @@ class Tower:
         activation, weight = str(node.input[0]), self.constant(str(node.input[1]))
         if weight is None or weight.dtype != np.float32 or self.constant(activation) is not None:
             return None
-        if node.op_type == "Gemm":
+        kind = cast("Kind", node.op_type)
+        if kind == "Gemm":
             weight = _plain_gemm(node, weight)
-        fits = weight is not None and weight.ndim == (4 if node.op_type == "Conv" else 2)
-        if not fits or (node.op_type == "Conv" and not _explicit_padding(node)):
+        if weight is None or weight.ndim != (4 if kind == "Conv" else 2):
+            return None
+        if kind == "Conv" and not _explicit_padding(node):
             return None
         return Product(
             name=str(node.name or node.output[0]),
-            kind=node.op_type,
+            kind=kind,
             node=node,
             activation=activation,
             weight=weight,
