@@ -1,0 +1,1 @@
+"""Run times: what computes a graph, behind one protocol."""
