@@ -1,28 +1,26 @@
-"""The embedding pipeline: read and decode in threads, infer in batches, commit in order.
+"""Embedding: what is new goes through the model, and every file's outcome into the corpus.
 
 Files are handled in a fixed order and every batch but the last is full, so a run that was
 interrupted and started again makes the same batches, and the same bytes, as one that was not.
+Batches are made and committed in that order, whatever order the model finishes them in.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from clipcal.errors import ImageError
+from clipcal.index.commits import NOT_FINITE, Finished, Writer
+from clipcal.index.decoding import Decoding, settle_decoding
+from clipcal.index.pipeline import Decode, Inference, Pixels, Read, Reader
 from clipcal.index.shards import Embeddings
 from clipcal.index.sources import (
     Discovery,
@@ -31,9 +29,9 @@ from clipcal.index.sources import (
     covered,
     has_vanished,
     path_of,
-    stamp_of,
     uri_of,
 )
+from clipcal.index.stages import Clock, Stages
 from clipcal.index.store import Corpus, Outcome
 from clipcal.models.bundle import Preprocessing
 from clipcal.models.preprocess import MAX_PIXELS, load_pixels
@@ -41,13 +39,7 @@ from clipcal.models.preprocess import MAX_PIXELS, load_pixels
 if TYPE_CHECKING:
     from clipcal.models.session import ImageEncoder
 
-Pixels = NDArray[np.uint8]  # (height, width, 3)
-
-READ_AHEAD = 64
 BOOKKEEPING_BATCH = 256
-NOT_FINITE = "the model gave no finite embedding"
-MAX_BYTES = 2**30
-LARGE_BYTES = 2**26  # of larger files, one is in memory at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +71,10 @@ class EmbedReport:
         Files left out because of their ending, by ending.
     seconds : float
         Wall time.
+    decoding : {"scaled", "exact"}
+        How images were decoded: the corpus's one way.
+    stages : Stages
+        Where the time went, summed over threads.
     """
 
     embedded: int
@@ -87,6 +83,8 @@ class EmbedReport:
     removed: int
     passed_over: Mapping[str, int]
     seconds: float
+    decoding: Decoding = "scaled"
+    stages: Stages = field(default_factory=Stages)
 
     @property
     def images_per_second(self) -> float:
@@ -101,43 +99,37 @@ class EmbedOptions:
     Attributes
     ----------
     workers : int
-        Threads that read and decode; 0 takes one per core, at most eight.
+        Threads that read and decode; 0 takes one per core.
     max_pixels : int
         Images of more pixels are refused before they are decoded.
     prune : bool
         Whether items whose files have vanished from the sources are marked as removed.
     check_content : bool
         Whether files that look unchanged (size and times) are read and hashed all the same.
+    exact_decode : bool
+        Whether images are decoded and resized exactly as the reference does. A corpus that was
+        begun so goes on so without being asked.
     """
 
     workers: int = 0
     max_pixels: int = MAX_PIXELS
     prune: bool = False
     check_content: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A file that was read: known content has a row, new content has pixels."""
-
-    sha256: str
-    size: int
-    stamp: str
-    row: int | None
-    pixels: Pixels | None
+    exact_decode: bool = False
 
 
 @dataclass(slots=True)
 class _Batch:
-    """Outcomes that wait for the commit, and the pixels that wait for the model.
+    """Pixels that wait for the model, or are there, and outcomes that wait for the commit.
 
-    `unsettled` counts the outcomes since the last commit.
+    `unsettled` counts the outcomes since the batch was begun or bookkeeping was last committed.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
     pixels: list[Pixels] = field(default_factory=list)
-    contents: list[str | None] = field(default_factory=list)
+    contents: list[str] = field(default_factory=list)
     unsettled: int = 0
+    vectors: Future[Embeddings] | None = None
 
 
 def embed(
@@ -173,199 +165,171 @@ def embed(
     Raises
     ------
     StoreError
-        If another process is writing to the corpus.
+        If another process is writing to the corpus, or exact decoding is asked for and the
+        corpus was begun with scaled decoding.
     """
     started = time.perf_counter()
     with corpus.writing():
+        decoding = settle_decoding(corpus, exact=options.exact_decode)
         number = corpus.start_run(json.dumps(discovery.sources))
-        run = _Run(corpus, discovery, open_encoder, preprocessing, options, on_progress)
+        decode = partial(
+            load_pixels,
+            preprocessing=preprocessing,
+            max_pixels=options.max_pixels,
+            exact=decoding == "exact",
+        )
+        run = _Run(corpus, discovery, open_encoder, decode, options, on_progress)
         run.record_unreadable()
         run.embed_all()
         _forget_mended(corpus, discovery)
         removed = _prune(corpus, discovery) if options.prune else 0
-        counts = run.embedded, run.skipped, run.failed
+        counts = run.counts()
         corpus.finish_run(number, embedded=counts[0], skipped=counts[1], failed=counts[2])
-    return EmbedReport(*counts, removed, discovery.passed_over, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    stages = run.clock.stages()
+    return EmbedReport(*counts, removed, discovery.passed_over, seconds, decoding, stages)
 
 
 class _Run:
-    """One pass over the files of a discovery."""
+    """One pass over the files of a discovery.
+
+    The calling thread deals files into batches and commits; reading and inferring have threads.
+    """
 
     def __init__(
         self,
         corpus: Corpus,
         discovery: Discovery,
         open_encoder: Callable[[], ImageEncoder],
-        preprocessing: Preprocessing,
+        decode: Decode,
         options: EmbedOptions,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
-        self.corpus = corpus
-        self.discovery = discovery
-        self.preprocessing = preprocessing
-        self.options = options
-        self.embedded = self.skipped = self.failed = 0
+        self.clock = Clock()
+        self._corpus = corpus
+        self._discovery = discovery
+        self._options = options
         self._open_encoder = open_encoder
-        self._encoder: ImageEncoder | None = None
         self._on_progress = on_progress
-        self._known = {} if options.check_content else corpus.known_files()
         self._rows = corpus.rows_by_content()
         self._next_row = corpus.rows
+        self._unchanged = 0
+        self._reader = Reader(decode, self._rows.get, self.clock, options.workers)
+        self._writer = Writer(corpus, self.clock, self._tell)
+        self._inference: Inference | None = None
         self._batch = _Batch()
-        self._large = threading.Lock()
+        self._flying: deque[_Batch] = deque()
+
+    def counts(self) -> tuple[int, int, int]:
+        """How many files were embedded, skipped and failed, as far as committed."""
+        done = self._writer
+        return done.embedded, self._unchanged + done.skipped, done.failed
 
     def record_unreadable(self) -> None:
         """Give every path that cannot be read its failed row."""
-        for unreadable in self.discovery.unreadable:
-            self._fail(unreadable)
-        self._flush()
+        self._writer.record([_failure(found) for found in self._discovery.unreadable])
 
     def embed_all(self) -> None:
         """Take every file through the pipeline."""
-        todo = [file for file in self.discovery.files if not self._is_unchanged(file)]
-        self.skipped = len(self.discovery.files) - len(todo)
+        todo = self._changed_files()
+        self._unchanged = len(self._discovery.files) - len(todo)
         self._tell()
-        for file, result in self._read_ahead(todo):
-            self._accept(file, result)
-        self._flush()
-
-    def _is_unchanged(self, file: SourceFile) -> bool:
-        return self._known.get(file.uri) == (file.size, file.stamp)
-
-    def _read_ahead(
-        self, files: Iterable[SourceFile]
-    ) -> Iterator[tuple[SourceFile, _Read | Unreadable]]:
-        """Results in the order of `files`, read and decoded by threads a little ahead."""
-        workers = self.options.workers or min(os.cpu_count() or 1, 8)
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-        waiting: deque[tuple[SourceFile, Future[_Read | Unreadable]]] = deque()
-        source = iter(files)
         try:
-            for file in islice(source, READ_AHEAD + 2 * workers):
-                waiting.append((file, pool.submit(self._read, file)))
-            while waiting:
-                file, future = waiting.popleft()
-                yield file, future.result()
-                for following in islice(source, 1):
-                    waiting.append((following, pool.submit(self._read, following)))
+            for file, result in self._reader.results(todo):
+                self._accept(file, result)
+                self._collect()
+                self._writer.commit_if_due()
+            self._launch()
+            self._finish_all()
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            if self._inference is not None:
+                self._inference.close()
 
-    def _read(self, file: SourceFile) -> _Read | Unreadable:
-        """Read, hash and, where the content is new, decode one file. Runs in a thread."""
-        if file.size > MAX_BYTES:
-            limit = f"over the limit of {MAX_BYTES / 2**30:.0f} GiB"
-            return Unreadable(file.uri, f"the file has {file.size / 2**30:.1f} GiB, {limit}")
-        with self._large if file.size > LARGE_BYTES else nullcontext():
-            return self._read_whole(file)
+    def _changed_files(self) -> list[SourceFile]:
+        if self._options.check_content:
+            return self._discovery.files
+        known = self._corpus.known_files()
+        return [f for f in self._discovery.files if known.get(f.uri) != (f.size, f.stamp)]
 
-    def _read_whole(self, file: SourceFile) -> _Read | Unreadable:
-        try:
-            with open(file.path, "rb") as stream:
-                status = os.fstat(stream.fileno())
-                data = stream.read()
-        except OSError as error:
-            return Unreadable(file.uri, (error.strerror or str(error)).lower())
-        sha256 = hashlib.sha256(data).hexdigest()
-        row = self._rows.get(sha256)
-        try:
-            pixels = self._decode(data) if row is None else None
-        except ImageError as error:
-            return Unreadable(file.uri, str(error))
-        return _Read(sha256, len(data), stamp_of(status), row, pixels)
-
-    def _decode(self, data: bytes) -> Pixels:
-        return load_pixels(data, self.preprocessing, max_pixels=self.options.max_pixels)
-
-    def _accept(self, file: SourceFile, result: _Read | Unreadable) -> None:
+    def _accept(self, file: SourceFile, result: Read | Unreadable) -> None:
+        """Put a file into the batch, and let the batch go when it is full."""
+        batch = self._batch
         if isinstance(result, Unreadable):
-            self._fail(result)
+            batch.outcomes.append(_failure(result))
+        elif result.sha256 in self._writer.given_up:
+            batch.outcomes.append(Outcome(file.uri, reason=NOT_FINITE))
         else:
-            self._link(file, result)
-        self._batch.unsettled += 1
-        if self._is_full():
-            self._flush()
-        elif self._batch.unsettled >= BOOKKEEPING_BATCH:
+            row = self._row_for(result)
+            outcome = Outcome(file.uri, result.sha256, result.size, result.stamp, row)
+            batch.outcomes.append(outcome)
+        batch.unsettled += 1
+        if batch.pixels and len(batch.pixels) == self._model().batch_size:
+            self._launch()
+        elif batch.unsettled >= BOOKKEEPING_BATCH:
             self._settle()
 
-    def _is_full(self) -> bool:
-        """Whether the pixels make a whole batch for the model."""
-        waiting = len(self._batch.pixels)
-        return waiting > 0 and waiting == max(self._opened_encoder().batch_sizes)
+    def _row_for(self, read: Read) -> int:
+        """The row of a content: one there is or that is under way, or the next to be made."""
+        row = self._rows.get(read.sha256)  # asked again: a twin may have come just before
+        if row is None:
+            row = self._rows[read.sha256] = self._next_row
+            self._next_row += 1
+            self._batch.pixels.append(cast(Pixels, read.pixels))
+            self._batch.contents.append(read.sha256)
+        return row
+
+    def _model(self) -> Inference:
+        if self._inference is None:
+            self._inference = Inference(self._open_encoder(), self.clock)
+        return self._inference
+
+    def _launch(self) -> None:
+        """Hand the batch to the model, and wait while too many are under way."""
+        batch, self._batch = self._batch, _Batch()
+        if batch.pixels:
+            batch.vectors = self._model().submit(batch.pixels)
+            batch.pixels = []
+        if batch.outcomes:
+            self._flying.append(batch)
+        while self._inference and len(self._flying) > self._inference.most_ahead:
+            self._finish_first()
+
+    def _collect(self) -> None:
+        """Take in the batches that are done, in their order."""
+        while self._flying and (self._flying[0].vectors is None or self._flying[0].vectors.done()):
+            self._finish_first()
+
+    def _finish_first(self) -> None:
+        batch = self._flying.popleft()
+        nothing = np.empty((0, self._corpus.model.dim), np.float16)
+        vectors = nothing if batch.vectors is None else batch.vectors.result()
+        self._writer.add(Finished(batch.outcomes, batch.contents, vectors))
+
+    def _finish_all(self) -> None:
+        """Wait for every batch that is under way, and commit."""
+        while self._flying:
+            self._finish_first()
+            self._writer.commit_if_due()
+        self._writer.commit()
 
     def _settle(self) -> None:
         """Commit what does not wait for the model; the pixels stay, so that batches are full."""
+        self._finish_all()
         batch, first = self._batch, self._next_row - len(self._batch.pixels)
         settled = [o for o in batch.outcomes if o.row is None or o.row < first]
         batch.outcomes = [o for o in batch.outcomes if o.row is not None and o.row >= first]
         batch.unsettled = 0
-        if settled:
-            self.corpus.commit(settled, self._infer([]), [])
-        self._tell()
-
-    def _opened_encoder(self) -> ImageEncoder:
-        if self._encoder is None:
-            self._encoder = self._open_encoder()
-        return self._encoder
-
-    def _link(self, file: SourceFile, read: _Read) -> None:
-        """Point the item at its embedding: one there is, or the next row to be made."""
-        row = self._rows.get(read.sha256)  # asked again: a twin may have come just before
-        if row is None and read.pixels is None:  # its twin was given up since it was read
-            self._fail(Unreadable(file.uri, NOT_FINITE))
-            return
-        if row is None:
-            row = self._next_row
-            self._next_row += 1
-            self._rows[read.sha256] = row
-            self._batch.pixels.append(cast(Pixels, read.pixels))
-            self._batch.contents.append(read.sha256)
-        else:
-            self.skipped += 1
-        self._batch.outcomes.append(Outcome(file.uri, read.sha256, read.size, read.stamp, row))
-
-    def _fail(self, unreadable: Unreadable) -> None:
-        self.failed += 1
-        self._batch.outcomes.append(Outcome(unreadable.uri, reason=unreadable.reason))
-
-    def _flush(self) -> None:
-        batch, self._batch = self._batch, _Batch()
-        if not batch.outcomes:
-            return
-        vectors = self._infer(batch.pixels)
-        self.embedded += len(vectors)
-        bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-        if len(bad):
-            self._give_up(batch, vectors, bad.tolist())
-        self.corpus.commit(batch.outcomes, vectors, batch.contents)
-        self._tell()
-
-    def _give_up(self, batch: _Batch, vectors: Embeddings, bad: list[int]) -> None:
-        """Turn images without a finite embedding into failures; their rows stay, unused."""
-        first = self._next_row - len(vectors)
-        for at in bad:
-            vectors[at] = 0
-            del self._rows[batch.contents[at] or ""]
-            batch.contents[at] = None
-        rows = {first + at for at in bad}
-        lost = [i for i, outcome in enumerate(batch.outcomes) if outcome.row in rows]
-        for i in lost:
-            batch.outcomes[i] = Outcome(batch.outcomes[i].uri, reason=NOT_FINITE)
-        self.embedded -= len(bad)
-        self.skipped -= len(lost) - len(bad)
-        self.failed += len(lost)
-
-    def _infer(self, pixels: list[Pixels]) -> Embeddings:
-        if not pixels:
-            return np.empty((0, self.corpus.model.dim), np.float16)
-        return self._opened_encoder().encode(np.stack(pixels)).astype(np.float16)
+        self._writer.record(settled)
 
     def _tell(self) -> None:
         if self._on_progress is not None:
-            done = self.embedded + self.skipped + self.failed
-            total = len(self.discovery.files) + len(self.discovery.unreadable)
-            counts = self.embedded, self.skipped, self.failed
-            self._on_progress(Progress(done, total, *counts))
+            counts = self.counts()
+            total = len(self._discovery.files) + len(self._discovery.unreadable)
+            self._on_progress(Progress(sum(counts), total, *counts))
+
+
+def _failure(found: Unreadable) -> Outcome:
+    return Outcome(found.uri, reason=found.reason)
 
 
 def _forget_mended(corpus: Corpus, discovery: Discovery) -> None:

@@ -29,6 +29,7 @@ class TinyEncoder:
     dim = DIM
     provider = "Tiny"
     batch_sizes = (4,)
+    streams = 1
 
     def __init__(self) -> None:
         self.seen = 0

@@ -19,7 +19,8 @@ from conftest import IDENTITY, PREPROCESSING, TinyEncoder
 
 from clipcal.commands.embed import embed_command
 from clipcal.errors import StoreError
-from clipcal.index.embed import EmbedOptions, EmbedReport, Progress, _Run, embed
+from clipcal.index.embed import EmbedOptions, EmbedReport, Progress, embed
+from clipcal.index.pipeline import Reader
 from clipcal.index.sources import SourceFile, discover
 from clipcal.index.store import Corpus
 from clipcal.models.identity import ModelIdentity
@@ -36,11 +37,16 @@ import sys, time
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from conftest import IDENTITY, PREPROCESSING, TinyEncoder
+from clipcal.index import commits
 from clipcal.index.embed import EmbedOptions, embed
 from clipcal.index.sources import discover
 from clipcal.index.store import Corpus
 
+commits.COMMIT_SECONDS = {between}
+
 class Slow(TinyEncoder):
+    streams = 2
+
     def encode(self, pixels):
         time.sleep(0.05)
         return super().encode(pixels)
@@ -281,18 +287,22 @@ def test_an_empty_folder_needs_no_model(pictures: Draw, tmp_path: Path) -> None:
     assert counts(report) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("strike_at", [0, 4, 16, 28])
+@pytest.mark.parametrize(("strike_at", "between"), [(0, 1), (4, 0), (8, 0.1), (16, 0), (24, 0.1)])
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
 def test_resume_after_kill_gives_the_same_bytes(
-    run_embed: Run, pictures: Draw, tmp_path: Path, strike_at: int, blow: signal.Signals
+    run_embed: Run,
+    pictures: Draw,
+    tmp_path: Path,
+    strike_at: int,
+    between: float,
+    blow: signal.Signals,
 ) -> None:
     photos = pictures(40)
     (photos / "00_0009.png").write_bytes(b"broken")
     run_embed(photos, corpus="whole")
     corpus = tmp_path / "killed"
-    script = SLOW_RUN.format(
-        tests=str(Path(__file__).parent), corpus=str(corpus), photos=str(photos)
-    )
+    tests = str(Path(__file__).parent)
+    script = SLOW_RUN.format(tests=tests, corpus=str(corpus), photos=str(photos), between=between)
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
     _wait_for(corpus / "embedded", strike_at, process)
     process.send_signal(blow)
@@ -371,7 +381,7 @@ def test_a_file_too_large_to_hold_in_memory_fails(
     run_embed: Run, pictures: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos = pictures(2)
-    monkeypatch.setattr("clipcal.index.embed.MAX_BYTES", 10)
+    monkeypatch.setattr("clipcal.index.pipeline.MAX_BYTES", 10)
     assert counts(run_embed(photos)) == (0, 0, 2)
 
 
@@ -380,9 +390,9 @@ def test_of_large_files_one_is_in_memory_at_a_time(
 ) -> None:
     photos = pictures(12)
     now, most = [0], [0]
-    whole = _Run._read_whole
+    whole = Reader._read_whole
 
-    def watched(self: _Run, file: SourceFile) -> object:
+    def watched(self: Reader, file: SourceFile) -> object:
         now[0] += 1
         most[0] = max(most[0], now[0])
         time.sleep(0.01)
@@ -390,8 +400,8 @@ def test_of_large_files_one_is_in_memory_at_a_time(
         now[0] -= 1
         return result
 
-    monkeypatch.setattr(_Run, "_read_whole", watched)
-    monkeypatch.setattr("clipcal.index.embed.LARGE_BYTES", 10)
+    monkeypatch.setattr(Reader, "_read_whole", watched)
+    monkeypatch.setattr("clipcal.index.pipeline.LARGE_BYTES", 10)
     assert counts(run_embed(photos, workers=6)) == (12, 0, 0)
     assert most == [1]
 
