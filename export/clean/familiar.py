@@ -34,7 +34,8 @@ KNOWN: dict[type, set[str]] = {
     },
     parts.VisionTransformer: {
         *("conv1", "class_embedding", "positional_embedding", "patch_dropout", "ln_pre"),
-        *("transformer", "attn_pool", "ln_post", "proj", "pool_type", "final_ln_after_pool"),
+        *("transformer", "attn_pool", "attn_pool_contrastive", "attn_pool_type", "ln_post"),
+        *("proj", "pool_type", "final_ln_after_pool"),
         *("image_size", "patch_size", "grid_size", "output_dim", "output_tokens"),
         *_PREPROCESSING,
     },
