@@ -1,16 +1,17 @@
-"""Nearest neighbours: a FAISS index beside the corpus, derived from it and never ahead of it.
+"""Nearest neighbours: an index beside the corpus, derived from it and never ahead of it.
 
-The index holds one entry per row of the shards, in their order, so that its ids are row numbers
-and growing it means adding the rows behind those it has. What was removed stays inside and is
-left out of every search. Scores are computed again from the stored embeddings.
+The exact kind, flat, is a card without a file: the shards are searched as they lie. The others are
+of FAISS and hold one entry per row of the shards, in their order, so that ids are row numbers and
+growing means adding the rows behind those there are. What was removed stays inside and is left
+out of what is found. Scores are computed again from the stored embeddings.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,19 +21,21 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clipcal.errors import FingerprintMismatch, StoreError
 from clipcal.files import replacing
+from clipcal.index.exact import Mask, Queries, exact_rows, faiss_module, selector
 from clipcal.index.shards import Rows
 from clipcal.index.store import Corpus
 
 Kind = Literal["flat", "ivf", "hnsw"]
-Queries = NDArray[np.float32]  # (q, dim), rows L2-normalised
+Find = Callable[[int, Mask | None], Rows]  # how many, which may be found → (q, k) rows
 
 INDEX = "index.faiss"
 CARD = "index.json"
-EXACT_UP_TO = 200_000
+EXACT_UP_TO = 1_000_000
 RECALL_SOUGHT = 0.95
 GROWTH_BEFORE_RETRAINING = 4
 HNSW_LINKS = 32
 SAMPLE_QUERIES = 200
+SPARE = 16  # rows found beyond those asked for: some may be removed, or out of order by rounding
 
 
 class IndexCard(BaseModel):
@@ -41,7 +44,7 @@ class IndexCard(BaseModel):
     Attributes
     ----------
     kind : {"flat", "ivf", "hnsw"}
-        Exact, inverted lists, or a navigable graph.
+        Exact and without a file, inverted lists, or a navigable graph.
     fingerprint : str
         Of the model whose embeddings it holds.
     rows : int
@@ -99,7 +102,7 @@ def refresh_index(corpus: Corpus, *, kind: Kind | None = None, rebuild: bool = F
         The corpus.
     kind : {"flat", "ivf", "hnsw"}, optional
         The kind wanted. By default the kind there is, flat while the corpus is small
-        (up to 200,000 embeddings), ivf beyond.
+        (up to 1,000,000 embeddings), ivf beyond.
     rebuild : bool
         Build it anew even where it could be extended.
 
@@ -142,7 +145,7 @@ def read_card(corpus: Corpus) -> IndexCard | None:
         If the index holds another model's embeddings.
     """
     path = corpus.path / CARD
-    if not path.is_file() or not (corpus.path / INDEX).is_file():
+    if not path.is_file():
         return None
     try:
         card = IndexCard.model_validate_json(path.read_bytes())
@@ -154,7 +157,7 @@ def read_card(corpus: Corpus) -> IndexCard | None:
             f"({card.fingerprint[:12]}, the corpus {corpus.model.fingerprint[:12]}). "
             f"Build it again: clipcal index --corpus {corpus.path}"
         )
-    return card
+    return card if card.kind == "flat" or (corpus.path / INDEX).is_file() else None
 
 
 def search(
@@ -198,18 +201,25 @@ def search(
             f"The index of {corpus.path} is {'missing' if card is None else 'out of date'}. "
             f"Refresh it: clipcal index --corpus {corpus.path}"
         )
-    live = np.setdiff1d(corpus.live_rows(), np.asarray(leave_out, np.int64))
-    live = live[live < card.rows]
-    index = _read(corpus.path / INDEX)
-    found = _search_rows(index, card, queries, min(k, len(live)), live)
+    allowed = np.ones(card.rows, np.bool_)
+    allowed[[row for row in leave_out if row < card.rows]] = False
+    find = _finder(corpus, card, np.ascontiguousarray(queries, np.float32))
+    found = _images(corpus, queries, find(k, None if allowed.all() else allowed), k)
+    if min(map(len, found), default=k) < min(k, card.rows):  # removed images were in the way
+        live = np.zeros(corpus.rows, np.bool_)
+        live[corpus.live_rows()] = True
+        found = _images(corpus, queries, find(k, allowed & live[: card.rows]), k)
+    return found
+
+
+def _images(corpus: Corpus, queries: Queries, found: Rows, k: int) -> list[list[Neighbour]]:
     return [_neighbours(corpus, query, rows, k) for query, rows in zip(queries, found, strict=True)]
 
 
 def _neighbours(corpus: Corpus, query: NDArray[np.float32], rows: Rows, k: int) -> list[Neighbour]:
     """The images in `rows` with their exact scores, best first."""
     rows = rows[rows >= 0]
-    vectors = corpus.shards.take(rows).astype(np.float32)
-    scores = vectors @ query
+    scores = corpus.shards.take(rows).astype(np.float64) @ query.astype(np.float64)
     order = np.lexsort((rows, -scores))
     images = (
         Neighbour(uri, min(float(scores[i]), 1.0), int(rows[i]))
@@ -219,23 +229,30 @@ def _neighbours(corpus: Corpus, query: NDArray[np.float32], rows: Rows, k: int) 
     return [image for image, _ in zip(images, range(k), strict=False)]
 
 
-def _search_rows(index: Any, card: IndexCard, queries: Queries, k: int, live: Rows) -> Rows:
-    """Row numbers (q, k) of the nearest live rows; -1 where an approximate index found fewer."""
-    if k == 0:
-        return np.empty((len(queries), 0), np.int64)
-    mask = np.zeros((card.rows + 7) // 8 * 8, np.uint8)
-    mask[live] = 1
-    bits = np.packbits(mask, bitorder="little")
-    selector = _faiss().IDSelectorBitmap(bits)
-    parameters = {
-        "flat": lambda: _faiss().SearchParameters(sel=selector),
-        "ivf": lambda: _faiss().SearchParametersIVF(sel=selector, nprobe=card.search_width),
-        "hnsw": lambda: _faiss().SearchParametersHNSW(
-            sel=selector, efSearch=max(card.search_width, k)
-        ),
-    }[card.kind]()
-    _, rows = index.search(np.ascontiguousarray(queries, np.float32), k, params=parameters)
-    return np.asarray(rows, np.int64)
+def _finder(corpus: Corpus, card: IndexCard, queries: Queries) -> Find:
+    """Make ready what finds rows: -1 where an approximate index found fewer than asked for."""
+    if card.kind == "flat":
+        return lambda k, allowed: exact_rows(
+            corpus, queries, min(k + SPARE, card.rows), card.rows, allowed=allowed
+        )
+    index = _read(corpus.path / INDEX, mapped=True)
+
+    def find(k: int, allowed: Mask | None) -> Rows:
+        most = min(k + SPARE, card.rows)
+        chosen = _parameters(index, card, most, allowed)
+        return np.asarray(index.search(queries, most, params=chosen)[1], np.int64)
+
+    return find
+
+
+def _parameters(index: Any, card: IndexCard, k: int, allowed: Mask | None) -> Any:
+    """How wide to search, and among which rows; wide enough for `k` of them to lie there."""
+    chosen = None if allowed is None else selector(allowed)
+    if card.kind == "ivf":
+        there = card.rows if allowed is None else int(allowed.sum())
+        lists = min(4 * k * index.nlist // max(1, there), index.nlist)
+        return faiss_module().SearchParametersIVF(sel=chosen, nprobe=max(card.search_width, lists))
+    return faiss_module().SearchParametersHNSW(sel=chosen, efSearch=max(card.search_width, k))
 
 
 def _usable_card(corpus: Corpus) -> IndexCard | None:
@@ -269,27 +286,26 @@ def _outgrown(card: IndexCard, rows: int) -> bool:
 
 
 def _build(corpus: Corpus, kind: Kind, rows: int) -> IndexCard:
-    index = _new_index(corpus, kind, rows)
+    index = None if kind == "flat" else _new_index(corpus, kind, rows)
     _add_rows(corpus, index, 0, rows)
     return _measure_and_write(corpus, index, kind, rows, trained_rows=rows)
 
 
 def _extend(corpus: Corpus, card: IndexCard, rows: int) -> IndexCard:
-    index = _read(corpus.path / INDEX)
-    if index.ntotal != card.rows:  # a run was killed between writing the two files
+    index = None if card.kind == "flat" else _read(corpus.path / INDEX)
+    if index is not None and index.ntotal != card.rows:  # killed between writing the two files
         return _build(corpus, card.kind, rows)
     _add_rows(corpus, index, card.rows, rows)
     return _measure_and_write(corpus, index, card.kind, rows, trained_rows=card.trained_rows)
 
 
 def _new_index(corpus: Corpus, kind: Kind, rows: int) -> Any:
-    dim = corpus.model.dim
-    if kind == "flat":
-        return _faiss().IndexFlatIP(dim)
+    faiss, dim = faiss_module(), corpus.model.dim
     if kind == "hnsw":
-        return _faiss().IndexHNSWFlat(dim, HNSW_LINKS, _faiss().METRIC_INNER_PRODUCT)
-    lists = max(1, min(int(4 * math.sqrt(rows)), rows // 39))  # FAISS asks for 39 a list
-    index = _faiss().index_factory(dim, f"IVF{lists},SQfp16", _faiss().METRIC_INNER_PRODUCT)
+        return faiss.index_factory(dim, f"HNSW{HNSW_LINKS}_SQfp16", faiss.METRIC_INNER_PRODUCT)
+    lists = max(1, min(int(2 * math.sqrt(rows)), rows // 39))  # FAISS asks for 39 a list
+    index = faiss.index_factory(dim, f"IVF{lists},SQfp16", faiss.METRIC_INNER_PRODUCT)
+    index.cp.niter = 10  # more moves the centres by little
     rng = np.random.default_rng(0)
     sample = np.sort(rng.choice(rows, size=min(rows, 64 * lists), replace=False))
     index.train(corpus.shards.take(sample).astype(np.float32))
@@ -297,7 +313,7 @@ def _new_index(corpus: Corpus, kind: Kind, rows: int) -> Any:
 
 
 def _add_rows(corpus: Corpus, index: Any, start: int, stop: int) -> None:
-    for _, block in corpus.shards.blocks(stop, start=start):
+    for _, block in corpus.shards.blocks(stop, start=start) if index is not None else ():
         index.add(block.astype(np.float32))
 
 
@@ -330,12 +346,12 @@ def _tune(corpus: Corpus, index: Any, kind: Kind, rows: int) -> tuple[int, float
     queries = corpus.shards.take(sample).astype(np.float32)
     truth = exact_rows(corpus, queries, min(11, rows), rows)
     widest = index.nlist if kind == "ivf" else max(rows, 11)
-    width = min(8 if kind == "ivf" else 32, widest)
+    width = min(4 if kind == "ivf" else 16, widest)
     while True:
         recall = _recall(index, kind, width, queries, truth, sample)
         if recall >= RECALL_SOUGHT or width >= widest:
             return width, recall, len(queries)
-        width = min(2 * width, widest)
+        width = min(width + width // 2, widest)
 
 
 def _recall(index: Any, kind: Kind, width: int, queries: Queries, truth: Rows, own: Rows) -> float:
@@ -353,45 +369,12 @@ def _recall(index: Any, kind: Kind, width: int, queries: Queries, truth: Rows, o
     return hits / max(1, wanted)
 
 
-def exact_rows(corpus: Corpus, queries: Queries, k: int, rows: int) -> Rows:
-    """Find the rows nearest to each query by brute force.
-
-    Parameters
-    ----------
-    corpus : Corpus
-        The corpus.
-    queries : Queries
-        float32 (q, dim), rows L2-normalised.
-    k : int
-        How many, at most `rows`.
-    rows : int
-        Search the rows below this one.
-
-    Returns
-    -------
-    Rows
-        int64 (q, k), best first.
-    """
-    scores = np.full((len(queries), 0), 0, np.float32)
-    best = np.empty((len(queries), 0), np.int64)
-    for start, block in corpus.shards.blocks(rows):
-        scores = np.hstack([scores, queries @ block.astype(np.float32).T])
-        numbers = np.arange(start, start + len(block))
-        best = np.hstack([best, np.broadcast_to(numbers, (len(queries), len(block)))])
-        keep = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        scores = np.take_along_axis(scores, keep, axis=1)
-        best = np.take_along_axis(best, keep, axis=1)
-    return best
-
-
-def _faiss() -> Any:
-    """FAISS, imported when it is needed; its annotations leave out what its wrapper adds."""
-    return import_module("faiss")
-
-
-def _read(path: Path) -> Any:
+def _read(path: Path, *, mapped: bool = False) -> Any:
+    """Read an index; one that is only searched stays on disk as far as FAISS can map it."""
+    faiss = faiss_module()
+    flags = faiss.IO_FLAG_MMAP if mapped and os.name == "posix" else 0
     try:
-        return _faiss().read_index(str(path))
+        return faiss.read_index(str(path), flags)
     except RuntimeError as error:
         raise StoreError(
             f"{path} is damaged and FAISS cannot read it. Build it again: clipcal index --rebuild"
@@ -401,7 +384,10 @@ def _read(path: Path) -> Any:
 def _write(folder: Path, index: Any, card: IndexCard) -> None:
     """Replace index and card; the card goes last, so it never speaks of rows that are missing."""
     (folder / CARD).unlink(missing_ok=True)
-    with replacing(folder / INDEX) as part:
-        _faiss().write_index(index, str(part))
+    if index is None:
+        (folder / INDEX).unlink(missing_ok=True)
+    else:
+        with replacing(folder / INDEX) as part:
+            faiss_module().write_index(index, str(part))
     with replacing(folder / CARD) as part:
         part.write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")

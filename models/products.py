@@ -1,7 +1,7 @@
 """Exact products of stored embeddings with a few vectors, in ONNX Runtime.
 
 numpy converts float16 one number at a time, which takes longer than the product itself. A graph
-of two nodes converts and multiplies a block while it lies in the processor's cache.
+of three nodes converts, multiplies and turns a block while it lies in the processor's cache.
 """
 
 from __future__ import annotations
@@ -45,14 +45,15 @@ class Products:
         Returns
         -------
         Float32[(n, p)]
-            The product of every row with every row of the matrix, in float32.
+            The product of every row with every row of the matrix, in float32. Its columns lie
+            together in memory: what comes next looks at one after the other.
         """
-        out = np.empty((len(embeddings), self._columns), np.float32)
+        out = np.empty((self._columns, len(embeddings)), np.float32)
         for start in range(0, len(embeddings), BLOCK_ROWS):
             block = _whole(embeddings[start : start + BLOCK_ROWS])
             (product,) = self._session.run(None, {"embeddings": block})
-            out[start : start + BLOCK_ROWS] = product[: len(out) - start]
-        return out
+            out[:, start : start + BLOCK_ROWS] = product[:, : len(embeddings) - start]
+        return out.T
 
 
 def _whole(block: NDArray[np.float16]) -> NDArray[np.float16]:
@@ -74,7 +75,7 @@ def _session(graph: bytes) -> Any:
 
 
 def _graph(weights: NDArray[np.float32]) -> bytes:
-    """Write ``products = float32(embeddings) @ weights`` as an ONNX file.
+    """Write ``products = (float32(embeddings) @ weights).T`` as an ONNX file.
 
     The file is a Protocol Buffer, and this small one is written by hand: the library that writes
     them is needed by nothing else here. The numbers are those of ``onnx.proto3``.
@@ -82,12 +83,14 @@ def _graph(weights: NDArray[np.float32]) -> bytes:
     dim, columns = weights.shape
     to = _field(1, b"to") + _field(3, _FLOAT) + _field(20, _INTEGER)
     cast = _node("Cast", ["embeddings"], "rows") + _field(5, to)
-    multiply = _node("MatMul", ["rows", "weights"], "products")
+    multiply = _node("MatMul", ["rows", "weights"], "by_row")
+    turn = _node("Transpose", ["by_row"], "products")
     tensor = _field(1, dim) + _field(1, columns) + _field(2, _FLOAT)
     tensor += _field(8, b"weights") + _field(9, weights.astype("<f4").tobytes())
-    graph = _field(1, cast) + _field(1, multiply) + _field(2, b"products") + _field(5, tensor)
+    graph = b"".join(_field(1, node) for node in (cast, multiply, turn))
+    graph += _field(2, b"products") + _field(5, tensor)
     graph += _field(11, _value("embeddings", _FLOAT16, (BLOCK_ROWS, dim)))
-    graph += _field(12, _value("products", _FLOAT, (BLOCK_ROWS, columns)))
+    graph += _field(12, _value("products", _FLOAT, (columns, BLOCK_ROWS)))
     opset = _field(1, b"") + _field(2, 13)
     return _field(1, 8) + _field(7, graph) + _field(8, opset)
 

@@ -11,8 +11,9 @@ import pytest
 from conftest import IDENTITY
 
 from clipcal.errors import CorpusBusy, FingerprintMismatch, StoreError
-from clipcal.index import neighbours
-from clipcal.index.neighbours import exact_rows, read_card, refresh_index, search
+from clipcal.index import exact, neighbours, shards
+from clipcal.index.exact import FEW_QUERIES, exact_rows
+from clipcal.index.neighbours import read_card, refresh_index, search
 from clipcal.index.queries import stored_vector
 from clipcal.index.store import Corpus, Outcome
 
@@ -52,12 +53,61 @@ def test_the_identical_image_comes_first_with_score_one(corpus: Corpus, kind: st
         assert (first.uri, round(first.score, 2)) == (f"{row}.png", 1.0)
 
 
-def test_flat_search_equals_brute_force(corpus: Corpus) -> None:
+def brute_force(corpus: Corpus, queries: np.ndarray, allowed: np.ndarray, k: int) -> np.ndarray:
+    """The nearest allowed rows, all in float64."""
+    stored = corpus.shards.take(np.arange(corpus.rows)).astype(np.float64)
+    scores = np.where(allowed, queries.astype(np.float64) @ stored.T, -np.inf)
+    return np.argsort(-scores, axis=1, kind="stable")[:, :k]
+
+
+@pytest.mark.parametrize("count", [1, FEW_QUERIES, FEW_QUERIES + 1, 40])
+def test_flat_search_equals_brute_force(
+    corpus: Corpus, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exact, "_ROWS_AT_ONCE", 170)
     refresh_index(corpus)
-    queries = unit(20, seed=9).astype(np.float32)
-    truth = exact_rows(corpus, queries, 10, corpus.rows)
+    queries = unit(count, seed=9).astype(np.float32)
+    everything = np.ones(corpus.rows, np.bool_)
+    truth = brute_force(corpus, queries, everything, 10)
     found = search(corpus, queries, 10)
     assert [[n.row for n in image] for image in found] == truth.tolist()
+    everything[truth[:, :7]] = False
+    rest = brute_force(corpus, queries, everything, 10)
+    found = search(corpus, queries, 10, leave_out=np.unique(truth[:, :7]).tolist())
+    assert [[n.row for n in image] for image in found] == rest.tolist()
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_exact_neighbours_do_not_depend_on_threads_and_blocks(
+    corpus: Corpus, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus.commit([], corpus.shards.take(np.arange(50)), [])  # twins, of equal scores
+    queries = unit(count, seed=10).astype(np.float32)
+    found = []
+    for threads, size in ((1, 4000), (2, 100), (5, 333)):
+        monkeypatch.setattr(shards, "_processors", lambda threads=threads: threads)
+        monkeypatch.setattr(exact, "_ROWS_AT_ONCE", size)
+        found.append(exact_rows(corpus, queries, 30, corpus.rows).tolist())
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_where_fewer_may_be_found_than_asked_for_the_rest_is_marked(
+    corpus: Corpus, count: int
+) -> None:
+    allowed = np.zeros(corpus.rows, np.bool_)
+    allowed[[3, 1400]] = True
+    queries = unit(count, seed=12).astype(np.float32)
+    found = exact_rows(corpus, queries, 5, corpus.rows, allowed=allowed)
+    assert np.array_equal(np.sort(found, axis=1), [[-1, -1, -1, 3, 1400]] * count)
+
+
+def test_an_exact_index_is_no_file(corpus: Corpus) -> None:
+    refresh_index(corpus, kind="hnsw")
+    assert (corpus.path / "index.faiss").is_file()
+    refresh_index(corpus, kind="flat")
+    assert not (corpus.path / "index.faiss").exists()
+    assert search(corpus, query(corpus, 3), 1)[0][0].uri == "3.png"
 
 
 @pytest.mark.parametrize("kind", ["ivf", "hnsw"])
@@ -130,7 +180,7 @@ def test_a_foreign_index_is_noticed_and_built_anew(corpus: Corpus) -> None:
 
 @pytest.mark.parametrize("name", ["index.faiss", "index.json"])
 def test_a_damaged_index_is_told_and_can_be_built_anew(corpus: Corpus, name: str) -> None:
-    refresh_index(corpus)
+    refresh_index(corpus, kind="ivf")
     (corpus.path / name).write_bytes(b"torn")
     with pytest.raises(StoreError, match="damaged"):
         search(corpus, query(corpus, 0), 1)

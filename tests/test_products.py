@@ -47,7 +47,7 @@ def test_the_graph_is_what_onnx_would_write(tmp_path: Path) -> None:
     weights = unit(3, 5).T
     model = onnx.load_from_string(products._graph(np.ascontiguousarray(weights)))
     onnx.checker.check_model(model, full_check=True)
-    assert [node.op_type for node in model.graph.node] == ["Cast", "MatMul"]
+    assert [node.op_type for node in model.graph.node] == ["Cast", "MatMul", "Transpose"]
     assert np.array_equal(onnx.numpy_helper.to_array(model.graph.initializer[0]), weights)
 
 
