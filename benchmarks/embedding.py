@@ -1,93 +1,137 @@
-"""From image files to stored embeddings: clipcal against open_clip with torch's data loader.
+"""From image files to stored embeddings: clipcal against the code paths of others.
 
-Run: ``python benchmarks/embedding.py FOLDER --architecture ViT-B-32-quickgelu``. Both embed the
-same files with the same (random) weights, interleaved; what counts is the ratio within a run.
+Run: ``python benchmarks/embedding.py FOLDER``. All embed the same files with the same random
+weights, one after the other, round by round; what counts is the ratio within a round.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
-import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import median
+from typing import Any
 
-import numpy as np
-import open_clip
+import peers
+import runs
 import torch
-from PIL import Image
+from material import Material
+from peers import EXACT, INT8, OTHER, ROUGH, SCALED, Embedding, Peer
 
-from clipcal.export.bundle_writer import export_bundle
-from clipcal.index.embed import EmbedOptions, embed
-from clipcal.index.sources import discover
-from clipcal.index.store import Corpus
-from clipcal.models.bundle import Bundle
-from clipcal.models.identity import ModelIdentity
-from clipcal.models.session import open_image_encoder
+from clipcal.errors import ProviderError
 
-
-class Files(torch.utils.data.Dataset):  # type: ignore[type-arg]  # torch has no parameter here
-    """Image files through open_clip's own transform, as clip-retrieval reads them."""
-
-    def __init__(self, paths: list[str], transform: object) -> None:
-        self.paths, self.transform = paths, transform
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return self.transform(Image.open(self.paths[index]))
+BASE = "clip-retrieval's path"
+CHECKED = 32  # files whose embeddings are compared before anything is timed
+Opener = Callable[[Material], Embedding]
 
 
-def by_torch(paths: list[str], model: torch.nn.Module, transform: object) -> float:
-    """Images per second of the plain loop: data loader, encode, normalise, save."""
-    started = time.perf_counter()
-    loader = torch.utils.data.DataLoader(Files(paths, transform), batch_size=32, num_workers=2)
-    with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
-        rows = [model.encode_image(batch, normalize=True).half().numpy() for batch in loader]
-        np.save(Path(folder) / "img_emb_0000.npy", np.concatenate(rows))
-    return len(paths) / (time.perf_counter() - started)
+def _clipcal(precision: str, device: str) -> Opener:
+    return lambda material: peers.open_clipcal(material.bundle(precision), device)
 
 
-def by_clipcal(folder: str, bundle: Bundle) -> float:
-    """Images per second of the pipeline, opening the model included."""
-    started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as target:
-        corpus = Corpus.create(Path(target) / "corpus", ModelIdentity.of_bundle(bundle))
-        report = embed(
-            corpus,
-            discover([folder]),
-            lambda: open_image_encoder(bundle, device="cpu"),
-            bundle.manifest.preprocessing,
-            EmbedOptions(),
-        )
-    return report.embedded / (time.perf_counter() - started)
+def _torch(dtype: torch.dtype) -> Opener:
+    return lambda material: peers.by_hand(
+        material.loaded.transform, peers.torch_encode(material, dtype)
+    )
 
 
-def main() -> None:
-    """Parse the call, measure both in turn, print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder")
-    parser.add_argument("--architecture", default="ViT-B-32-quickgelu")
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
-    model, _, transform = open_clip.create_model_and_transforms(options.architecture)
-    paths = [file.path for file in discover([options.folder]).files]
-    with tempfile.TemporaryDirectory() as target:
-        bundle = export_bundle(f"{options.architecture}::random", Path(target) / "bundle")
-        pairs = [
-            (by_torch(paths, model.eval(), transform), by_clipcal(options.folder, bundle))
-            for _ in range(options.repeats)
-        ]
-    figures = {
-        "images": len(paths),
-        "torch_images_per_second": round(median(t for t, _ in pairs), 2),
-        "clipcal_images_per_second": round(median(c for _, c in pairs), 2),
-        "ratio": round(median(c / t for t, c in pairs), 3),
-        "ratios": [round(c / t, 3) for t, c in pairs],
+def _plain(graph: Callable[[Material], Path]) -> Opener:
+    return lambda material: peers.by_hand(
+        material.loaded.transform, peers.plain_encode(graph(material))
+    )
+
+
+# key on the command line → name, floor of the cosine, how it is opened
+CONTENDERS: dict[str, tuple[str, float, Opener]] = {
+    "clipcal-fp32-cpu": ("clipcal fp32, ONNX Runtime", SCALED, _clipcal("fp32", "cpu")),
+    "clipcal-fp32-openvino": ("clipcal fp32, OpenVINO", SCALED, _clipcal("fp32", "openvino")),
+    "clipcal-int8-cpu": ("clipcal int8, ONNX Runtime", INT8, _clipcal("int8", "cpu")),
+    "clipcal-int8-openvino": ("clipcal int8, OpenVINO", INT8, _clipcal("int8", "openvino")),
+    "clip-retrieval": (BASE, EXACT, peers.clip_retrieval),
+    "fastembed": ("fastembed", OTHER, peers.fastembed),
+    "fastembed-parallel": (
+        "fastembed, parallel=0",
+        OTHER,
+        lambda material: peers.fastembed(material, 0),
+    ),
+    "torch-fp32": ("torch float32 by hand", EXACT, _torch(torch.float32)),
+    "torch-bf16": ("torch bfloat16 by hand", ROUGH, _torch(torch.bfloat16)),
+    "onnx-fp32": ("ONNX Runtime, plain graph", EXACT, _plain(Material.plain)),
+    "onnx-int8": ("ONNX Runtime, plain, dynamic int8", INT8, _plain(Material.plain_int8)),
+}
+USUAL = [key for key in CONTENDERS if key != "fastembed-parallel"]
+
+
+def open_peers(keys: Sequence[str], material: Material) -> tuple[list[Peer], dict[str, str]]:
+    """Open contenders; of those that cannot run here, return why."""
+    opened, absent = [], {}
+    for key in keys:
+        name, floor, opener = CONTENDERS[key]
+        try:
+            opened.append(Peer(name, floor, opener(material)))
+        except (ProviderError, ImportError) as error:
+            absent[name] = str(error)
+    return opened, absent
+
+
+def reference(material: Material, files: Sequence[Path], folder: Path) -> peers.Vectors:
+    """Embed files by torch in float32 from exactly decoded pixels."""
+    folder.mkdir()
+    encode = peers.torch_encode(material, torch.float32)
+    return peers.by_hand(material.loaded.transform, encode)(files, folder)
+
+
+def contender(peer: Peer, files: Sequence[Path]) -> runs.Contender:
+    """Make a peer ready to be timed: each run stores in a folder of its own."""
+
+    def work() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            peer.run(files, Path(folder))
+
+    return runs.Contender(peer.name, work)
+
+
+def measure(options: argparse.Namespace, place: Path) -> dict[str, Any]:
+    """Check every contender's embeddings, then time them."""
+    files = runs.picture_files(options.folder, options.images, place / "images")
+    material = Material.of(options.architecture, options.work or place / "work", files)
+    opened, absent = open_peers(options.peers, material)
+    some = files[:CHECKED]
+    cosines = peers.check(opened, some, reference(material, some, place / "reference"), place)
+    ready = [contender(peer, files) for peer in opened]
+    timings = runs.interleaved(ready, len(files), options.repeats)
+    base = BASE if any(each.name == BASE for each in timings) else timings[0].name
+    return {
+        "benchmark": "embedding",
+        "base": base,
+        "least_cosine": cosines,
+        "absent": absent,
+        "contenders": runs.against(timings, base),
     }
-    print(json.dumps(figures, indent=2))
+
+
+def _keys(text: str) -> list[str]:
+    keys = text.split(",")
+    unknown = [key for key in keys if key not in CONTENDERS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no contender {unknown[0]!r}; {', '.join(CONTENDERS)}")
+    return keys
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the call, measure, print the table."""
+    parser = runs.parser(__doc__, images=512)
+    parser.add_argument("folder", help="images; copies of different content make up the number")
+    parser.add_argument("--peers", type=_keys, default=USUAL, help="contenders, with commas")
+    runs.add_model_options(parser)
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as place:
+        result = measure(options, Path(place))
+    title = f"{options.architecture}, {options.images} files to stored embeddings"
+    runs.show_against(result["contenders"], result["base"], title)
+    for name, reason in result["absent"].items():
+        print(f"{name} did not run: {reason}")
+    runs.keep(options.json, options, result)
 
 
 if __name__ == "__main__":
