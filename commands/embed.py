@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from clipcal.commands.progress import progress
 
 if TYPE_CHECKING:
     from clipcal.index.embed import EmbedReport
+    from clipcal.index.stages import Stages
 
 
 @click.command("embed")
@@ -33,11 +35,21 @@ if TYPE_CHECKING:
 @corpus_option
 @device_option
 @click.option("--threads", type=click.IntRange(1), help="CPU threads of the model.")
-@click.option("--workers", type=click.IntRange(1), help="Threads that read and decode images.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Threads that read and decode images. [default: one per core]",
+)
 @click.option(
     "--max-pixels",
     type=click.IntRange(1),
     help="Refuse images of more pixels, before they are decoded. [default: 100000000]",
+)
+@click.option(
+    "--exact-decode",
+    is_flag=True,
+    help="On a new corpus: decode and resize as the model's reference does, to the last bit. "
+    "[default: large images are reduced the cheap way first]",
 )
 @click.option("--prune", is_flag=True, help="Mark images whose files have vanished as removed.")
 @click.option(
@@ -54,6 +66,7 @@ def embed_command(
     threads: int | None,
     workers: int | None,
     max_pixels: int | None,
+    exact_decode: bool,
     prune: bool,
     check_content: bool,
     as_json: bool,
@@ -102,7 +115,11 @@ def embed_command(
         open_encoder()  # a model that does not run here must not leave a corpus bound to it
     corpus = Corpus.open_or_create(corpus_path, ModelIdentity.of_bundle(bundle))
     options = EmbedOptions(
-        workers or 0, max_pixels or MAX_PIXELS, prune=prune, check_content=check_content
+        workers or 0,
+        max_pixels or MAX_PIXELS,
+        prune=prune,
+        check_content=check_content,
+        exact_decode=exact_decode,
     )
     with progress("Embedding", quiet=as_json) as tell:
 
@@ -117,10 +134,10 @@ def embed_command(
     if as_json:
         print_json({**_counts(report), "corpus": str(corpus_path), "model": bundle.name})
     else:
-        _show(report, corpus_path, pruned=prune)
+        _show(report, corpus_path, pruned=prune, workers=workers)
 
 
-def _counts(report: EmbedReport) -> dict[str, float]:
+def _counts(report: EmbedReport) -> dict[str, object]:
     return {
         "embedded": report.embedded,
         "skipped": report.skipped,
@@ -128,15 +145,45 @@ def _counts(report: EmbedReport) -> dict[str, float]:
         "removed": report.removed,
         "seconds": round(report.seconds, 3),
         "images_per_second": round(report.images_per_second, 2),
+        "decoding": report.decoding,
+        "stages": {stage: round(spent, 3) for stage, spent in asdict(report.stages).items()},
     }
 
 
-def _show(report: EmbedReport, corpus_path: Path, *, pruned: bool) -> None:
+def _show(report: EmbedReport, corpus_path: Path, *, pruned: bool, workers: int | None) -> None:
     removed = f", {report.removed:,} removed" if pruned else ""
     click.echo(
         f"{report.embedded:,} embedded, {report.skipped:,} skipped (their content is embedded), "
         f"{report.failed:,} failed{removed} in {report.seconds:.1f} s "
         f"({report.images_per_second:.1f} images/s)."
     )
+    if report.embedded:
+        click.echo(_where_time_went(report.stages, workers))
     if report.failed:
         click.echo(f"See why: {command_line('failures', corpus=corpus_path)}")
+
+
+def _where_time_went(stages: Stages, workers: int | None) -> str:
+    """Each stage's share of the work, and what to do about one that is most of it."""
+    shares = stages.shares()
+    told = ", ".join(f"{stage} {share:.0%}" for stage, share in shares.items())
+    most = [stage for stage, share in shares.items() if share >= _MOST]
+    return " ".join(
+        [f"Time of all threads: {told}.", *(_advice(stage, workers) for stage in most)]
+    ).strip()
+
+
+def _advice(stage: str, workers: int | None) -> str:
+    from clipcal.index.pipeline import usable_cores
+
+    cores = usable_cores()
+    if stage == "read":
+        return f"Files come slowly; more threads wait for more of them: --workers {4 * cores}"
+    if stage == "decode" and workers is not None and workers < cores:
+        return f"Decoding is most of the work, and there are more cores: --workers {cores}"
+    if stage == "infer":
+        return "The model is most of the work. See what would be faster: clipcal bench"
+    return ""
+
+
+_MOST = 0.6

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcal.errors import ImageError, SourceError
+from clipcal.index.decoding import decoding_of
 from clipcal.index.sources import uri_of
 from clipcal.index.store import Corpus
 from clipcal.models.bundle import Preprocessing
@@ -66,7 +67,7 @@ def image_query(
         return stored_vector(corpus, row)
     encoder, preprocessing = open_model()
     try:
-        pixels = load_pixels(data, preprocessing)
+        pixels = load_pixels(data, preprocessing, exact=decoding_of(corpus) == "exact")
     except ImageError as error:
         raise ImageError(f"{name} cannot be searched with: {error}. Name an image.") from error
     vector: Vector = encoder.encode(pixels[np.newaxis])[0]
