@@ -302,17 +302,23 @@ def test_a_category_that_is_not_there_is_answered_with_those_that_are(
 
 @pytest.mark.parametrize("name", ["scores.csv", "scores.parquet"])
 def test_scores_are_written_for_other_programs(
-    corpus: Corpus, source: TextSource, tmp_path: Path, name: str
+    corpus: Corpus,
+    source: TextSource,
+    tmp_path: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import pyarrow.csv
     import pyarrow.parquet
 
+    monkeypatch.setattr("clipcal.calibrate.score_file._ROWS_AT_ONCE", 70)
     prompt_set = choose_prompt_set(corpus, str(tmp_path / "two.toml"))
     scored = score_corpus(corpus, prompt_vectors(corpus, prompt_set, source))
     write_scores(tmp_path / name, scored)
     read = pyarrow.csv.read_csv if name.endswith("csv") else pyarrow.parquet.read_table
     table = read(tmp_path / name)
     assert table.column_names == ["image", "fire_score", "water_score"]
+    assert table["image"].to_pylist() == list(scored.uris)
     np.testing.assert_allclose(table["fire_score"].to_numpy(), scored.column("fire"), atol=1e-6)
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.decisions.columns import Column
 from clipcal.calibrate.records import Cut
+from clipcal.calibrate.score_file import image_names
 from clipcal.calibrate.scoring.scores import Scores, decide
 from clipcal.errors import CalibrationError
 from clipcal.files import replacing
@@ -226,7 +227,7 @@ def _write(
 
 
 def _columns(decided: Decisions, images: Sequence[str], rows: slice) -> Iterator[pa.Array]:
-    yield pa.array([_writable(image) for image in images], pa.string())
+    yield image_names(images)
     for column in range(len(decided.categories)):
         yield pa.array(np.ascontiguousarray(decided.scores[rows, column]))
         yield _threshold(decided.thresholds[:, column], len(images))
@@ -236,13 +237,6 @@ def _columns(decided: Decisions, images: Sequence[str], rows: slice) -> Iterator
 def _cells(column: Column, rows: slice) -> pa.Array:
     values = pa.array(np.ascontiguousarray(column.values[rows]))
     return pa.array(column.words).take(values) if column.words else values
-
-
-def _writable(image: str) -> str:
-    """Escape the bytes of a file name that are no UTF-8, which Python keeps as surrogates."""
-    if image.isascii():
-        return image
-    return image.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _threshold(thresholds: NDArray[np.float64], rows: int) -> pa.Array:
