@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -162,7 +163,8 @@ def _refusal(precision: str, found: DecisionParity, max_flips: float) -> str:
         f"{worst.category!r} ({percent(worst.share)}), more than the {max_flips:.2%} that may "
         f"flip, so it is refused. The nearest to the threshold {cut.threshold:.4f} ({cut.level}): "
         f"{short_path(near.image)}, {near.candidate:.4f} instead of {near.reference:.4f}. "
-        f"Take --precision fp32, or allow more: --max-flips {worst.share.value:.2g}"
+        f"Take --precision fp32, or allow more: --max-flips "
+        f"{math.ceil(worst.share.value * 1000) / 1000:g}"
     )
 
 

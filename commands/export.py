@@ -27,6 +27,7 @@ _OF_TRIALS = (
     "taken",
     "verdict",
     "provider",
+    "arithmetic",
     "images_per_second",
     "min_cosine",
 )
@@ -261,10 +262,11 @@ def _flips(trial: Trial, decisions: CalibratedDecisions | None) -> float | None:
 
 def _print_trials(trials: list[Trial], decisions: CalibratedDecisions | None) -> None:
     print_table(
-        ("Precision", ">Images/s", ">Cosine", ">Flips", "Verdict"),
+        ("Precision", "By", ">Images/s", ">Cosine", ">Flips", "Verdict"),
         (
             (
                 each.precision,
+                f"{each.provider}, {each.arithmetic}" if each.provider else "–",
                 _number(each.images_per_second, ".1f"),
                 _number(each.min_cosine, ".5f"),
                 _number(_flips(each, decisions), ".2%"),

@@ -18,7 +18,7 @@ MOST_FOR_RANGES = 128
 FEW_FOR_RANGES = 16  # with fewer, drawn pictures fill up
 DRAWN_FOR_RANGES = 64
 DRAWN_TO_MEASURE = 28
-_SIZES = ((640, 480), (300, 500), (97, 64), (256, 256))  # width, height
+_SIZES = ((320, 240), (200, 300), (97, 64), (256, 256))  # width, height
 _RANGES_SEED = 1
 
 Picture = Path | Image.Image

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Protocol
 
-import numpy as np
-
 from clipcal.errors import BundleError, ParityFailure, ProviderError
 from clipcal.export.candidates import Job, make, note_decisions
-from clipcal.export.pictures import draw_pictures, pixels_of
-from clipcal.models.bundle import Bundle, Precision
-from clipcal.models.preprocess import Pixels
-from clipcal.models.session import ImageEncoder, open_image_encoder
+from clipcal.models.bundle import Bundle, Precision, Preprocessing
+from clipcal.models.measure import encode_at_once, some_pixels
+from clipcal.models.session import CUDA, TENSORRT, ImageEncoder, open_image_encoder
 from clipcal.models.verification import DecisionRecord
 
 ROUNDS = 5
-_BATCH = 32
-_ON_GPUS = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
+_ON_GPUS = (CUDA, TENSORRT)
 
 
 class DecisionCheck(Protocol):
@@ -64,8 +61,8 @@ class Trial:
         The same in words, with the reason.
     bundle : Bundle or None
         The candidate; None where none could be made. Its folder is gone once the export is done.
-    provider : str or None
-        What computed when it was timed.
+    provider, arithmetic : str or None
+        What computed when it was timed, and in what.
     images_per_second : float or None
         Of the model alone on this machine; None where it was not timed.
     """
@@ -76,6 +73,7 @@ class Trial:
     verdict: str
     bundle: Bundle | None = None
     provider: str | None = None
+    arithmetic: str | None = None
     images_per_second: float | None = None
 
     @property
@@ -177,15 +175,17 @@ def judge(trials: Sequence[Trial]) -> list[Trial]:
     ]
 
 
-def images_per_second(encoders: Sequence[ImageEncoder], pixels: Pixels) -> list[float]:
-    """Time encoders against each other on the same pixels.
+def images_per_second(
+    encoders: Sequence[ImageEncoder], preprocessing: Preprocessing
+) -> list[float]:
+    """Time encoders against each other, each with full batches in all its streams.
 
     Parameters
     ----------
     encoders : sequence of ImageEncoder
         Of one model.
-    pixels : UInt8[(n, height, width, 3)]
-        A batch.
+    preprocessing : Preprocessing
+        Size of its images.
 
     Returns
     -------
@@ -193,13 +193,19 @@ def images_per_second(encoders: Sequence[ImageEncoder], pixels: Pixels) -> list[
         Images a second of each: the median of a few interleaved rounds, after a first one that
         does not count.
     """
-    seconds: list[list[float]] = [[] for _ in encoders]
+    rates: list[list[float]] = [[] for _ in encoders]
     for _ in range(ROUNDS + 1):
-        for taken, encoder in zip(seconds, encoders, strict=True):
-            started = time.perf_counter()
-            encoder.encode(pixels)
-            taken.append(time.perf_counter() - started)
-    return [len(pixels) / median(taken[1:]) for taken in seconds]
+        for found, encoder in zip(rates, encoders, strict=True):
+            found.append(_rate(encoder, preprocessing))
+    return [median(found[1:]) for found in rates]
+
+
+def _rate(encoder: ImageEncoder, preprocessing: Preprocessing) -> float:
+    pixels = some_pixels(preprocessing, max(encoder.batch_sizes))
+    with ThreadPoolExecutor(encoder.streams) as pool:
+        started = time.perf_counter()
+        encode_at_once(pool, encoder, pixels)
+        return len(pixels) * encoder.streams / (time.perf_counter() - started)
 
 
 def _attempt(job: Job, precision: Precision, check: DecisionCheck | None) -> Trial:
@@ -228,17 +234,15 @@ def _timed(trials: Sequence[Trial], say: Callable[[str], None]) -> list[Trial]:
     opened = {
         each.precision: open_image_encoder(each.bundle)
         for each in trials
-        if each.passed and each.bundle is not None
+        if each.passed and each.bundle
     }
     preprocessing = next(each.bundle for each in trials if each.bundle).manifest.preprocessing
-    few = pixels_of(draw_pictures(4), preprocessing)
-    batch = max(_BATCH, *(max(encoder.batch_sizes) for encoder in opened.values()))
-    pixels = np.resize(few, (batch, *few.shape[1:]))
-    rates = dict(zip(opened, images_per_second(list(opened.values()), pixels), strict=True))
+    rates = dict(zip(opened, images_per_second([*opened.values()], preprocessing), strict=True))
     return [
         replace(
             each,
             provider=opened[each.precision].provider,
+            arithmetic=opened[each.precision].arithmetic,
             images_per_second=rates[each.precision],
         )
         if each.precision in opened
