@@ -25,6 +25,8 @@ DEFAULT_CORPUS = "corpus"
 CALIBRATION = "calibration.json"
 # As in clipcal.calibrate.scoring.rules, which takes long to import; a test compares them.
 RULES = ("margin", "mean", "max", "softmax-contrast", "sigmoid", "softmax-all")
+# As in clipcal.models.runtimes.choice, which loads ONNX Runtime; a test compares them.
+DEVICES = ("auto", "cpu", "cuda", "tensorrt", "openvino")
 WIDER_THAN_ANY_TABLE = 10_000
 FOLDED = 30  # a longer text in a left-aligned column may be folded to this width
 
@@ -59,10 +61,11 @@ def device_option(function: Decorated) -> Decorated:
     """Add ``--device``."""
     return click.option(
         "--device",
-        type=click.Choice(["auto", "cpu", "cuda"]),
+        type=click.Choice(DEVICES),
         default="auto",
         show_default=True,
-        help="Where the model runs; auto takes a working GPU, else the CPU, and says which.",
+        help="Where the model runs; auto takes a working GPU (CUDA), else OpenVINO where it is "
+        "installed, else ONNX Runtime on the CPU (cpu), and says which.",
     )(function)
 
 

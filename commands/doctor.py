@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from clipcal.commands.common import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from clipcal.models.doctor import Examination, Timed
 
 
 @click.command("doctor")
@@ -14,11 +19,12 @@ from clipcal.commands.common import json_option, print_json, print_table
 @click.option("--require-gpu", is_flag=True, help="Fail where the model cannot run on a GPU.")
 @json_option
 def doctor_command(model: str | None, require_gpu: bool, as_json: bool) -> None:
-    """Say what runs on this machine: packages, GPU, and the speed of a model.
+    """Say what runs on this machine: packages, GPU, and a model's speed on every run time.
 
     \b
     Example:
-      clipcal doctor --require-gpu
+      clipcal doctor
+      clipcal doctor --model ViT-B-32-quickgelu --require-gpu
     """
     from clipcal.models.doctor import examine
     from clipcal.models.registry import find_bundle
@@ -26,11 +32,27 @@ def doctor_command(model: str | None, require_gpu: bool, as_json: bool) -> None:
     found = examine(find_bundle(model), device="cuda" if require_gpu else "auto")
     if as_json:
         print_json(asdict(found))
-        return
-    rows = [
-        ("Python", f"{found.python} on {found.system}, {found.cores} cores"),
-        *((name, number or "not installed") for name, number in found.packages.items()),
-        ("GPU", "CUDA runs" if found.gpu is None else f"no: {found.gpu}"),
-        ("Model", f"{found.model} on {found.provider}: {found.images_per_second:.0f} images/s"),
-    ]
-    print_table(("What", "Found"), rows)
+    else:
+        print_table(("What", "Found"), _rows(found))
+
+
+def _rows(found: Examination) -> Iterator[tuple[str, str]]:
+    yield "Python", f"{found.python} on {found.system}, {found.cores} cores"
+    yield "Processor", ", ".join((found.processor, *found.cpu_features))
+    for package, number in found.packages.items():
+        yield package, number or "not installed"
+    if found.openvino:
+        yield "OpenVINO computes", ", ".join(found.openvino)
+    for each in found.run_times:
+        yield f"--device {each.device}", _written(each)
+    speed = f"{found.images_per_second:.0f} images/s"
+    yield "Model", f"{found.model} on {found.provider}: {speed}"
+    if found.note:
+        yield "Note", found.note
+
+
+def _written(timed: Timed) -> str:
+    if timed.images_per_second is None:
+        return f"no: {timed.missing}"
+    batches = "1 batch" if timed.streams == 1 else f"{timed.streams} batches"
+    return f"{timed.images_per_second:.0f} images/s, {timed.arithmetic}, {batches} at once"

@@ -52,7 +52,7 @@ def classify(
         Image files; one that cannot be read gets an error, the others are classified.
     sentences : sequence of str
         What to compare with.
-    device : {"auto", "cpu", "cuda"}
+    device : {"auto", "cpu", "cuda", "tensorrt", "openvino"}
         Where the model runs.
 
     Returns

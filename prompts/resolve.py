@@ -46,7 +46,7 @@ def text_vectors(
         Text vectors made before; then no text encoder is needed.
     model : str, optional
         Where the model's bundle lies now, if it moved.
-    device : {"auto", "cpu", "cuda"}
+    device : {"auto", "cpu", "cuda", "tensorrt", "openvino"}
         Where the text encoder runs.
 
     Returns

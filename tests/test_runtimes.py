@@ -23,6 +23,7 @@ pytest.importorskip("onnx")
 import onnx
 from small_bundle import DIM, SIDE, visual_graph, write_bundle, write_manifest
 
+from clipcal.commands import common
 from clipcal.errors import BundleError, ProviderError
 from clipcal.models.bundle import Bundle
 from clipcal.models.runtimes import choice, cores, nvidia, onnx_runtime
@@ -270,6 +271,10 @@ def test_what_openvino_cannot_read_runs_elsewhere_and_auto_says_so(
         assert "OpenVINO was not taken" in str(encoder.note)
     with pytest.raises(ProviderError, match=r"\(-- No conversion rule found for: Foo\).*--device"):
         open_image_encoder(bundle, device="openvino")
+
+
+def test_the_command_line_knows_every_device() -> None:
+    assert common.DEVICES == choice.DEVICES
 
 
 # --- OpenVINO -----------------------------------------------------------------------------------
