@@ -275,3 +275,22 @@ def test_an_inclusion_that_is_no_probability_keeps_nothing(
     with pytest.raises(sqlite3.IntegrityError):
         corpus.add_suggestions([(0, inclusion, False)], method="m", seed=0, frame=1)
     assert corpus.rounds() == []
+
+
+def test_images_are_told_in_bulk_as_one_by_one(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clipcal.index.reading._IDS_AT_ONCE", 3)
+    assert [part.tolist() for part in corpus.embedded()] == [[], []]
+    outcomes = [Outcome(f"{n}.png", row=n % 4) for n in range(8)]
+    corpus.commit([*outcomes, Outcome("bad.png", reason="torn")], vectors(4), list("abcd"))
+    corpus.remove(["2.png", "7.png"])
+    corpus.commit([Outcome("0.png", "late", row=3)], vectors(0), [])
+    items = corpus.items("embedded")
+    ids, rows = corpus.embedded()
+    assert ids.tolist() == [item.id for item in items]
+    assert rows.tolist() == [item.row for item in items]
+    assert corpus.texts("uri", ids[::-1]) == [item.uri for item in reversed(items)]
+    assert corpus.texts("sha256", ids) == [item.sha256 or "" for item in items]
+    assert corpus.texts("uri", ids[:0]) == []
+    assert corpus.live_rows().tolist() == sorted(set(rows.tolist()))
