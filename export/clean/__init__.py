@@ -9,6 +9,12 @@ after the last attention only the token that is pooled. The result is the same f
 A tower is read module by module (:mod:`.familiar`), and whatever is not known to the last
 attribute raises :class:`UnfamiliarTower`: a tower with anything unusual goes the generic way, and
 never becomes a wrong graph.
+
+Who computes ``Attention`` (opset 23): ONNX Runtime on the CPU from 1.23 on, in float32 and
+float16; on CUDA from 1.25 on, by cuDNN, flash or memory-efficient kernels (1.24 and older leave
+the operator to the CPU, which works and is slow); TensorRT's parser from 10.14 on, for a single
+output, as here (where it declines, ONNX Runtime gives the node to CUDA); OpenVINO reads it too.
+Its ``is_causal`` is used on square attention only, since run times disagree about any other.
 """
 
 from clipcal.export.clean.familiar import UnfamiliarTower
