@@ -45,12 +45,15 @@ class Observations:
     ----------
     tensors
         By the tensor's name.
+    pictures
+        How many there were.
     rows
         By the product's name: (samples, inputs), rows of its activation; of a convolution
         windows of it, (samples, inputs, height, width).
     """
 
     tensors: dict[str, Observation]
+    pictures: int
     rows: dict[str, Floats]
 
 
@@ -92,6 +95,7 @@ def observe(
             rows[product.name].append(_sample(product, found[product.activation], count))
     return Observations(
         {name: _joined(each) for name, each in seen.items()},
+        len(pixels),
         {name: np.concatenate(each) for name, each in rows.items()},
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 from clipcal.errors import BundleError, ParityFailure
 from clipcal.export.int8.files import load, save
 from clipcal.export.int8.observe import observe
-from clipcal.export.int8.rewrite import rewrite, rounded_output
+from clipcal.export.int8.rewrite import Plan, rewrite, rounded_output
 from clipcal.export.int8.sensitivity import Candidates
 from clipcal.export.int8.smoothing import choose_smoothing
 from clipcal.export.int8.tower import Tower
@@ -21,6 +21,9 @@ from clipcal.models.session import Embeddings, Pixels, cpu_session
 FEWEST_PICTURES = 2
 # With more products in float the file is hardly faster than fp32.
 _MOST_IN_FLOAT = 0.5
+# A product by itself takes a file, a session and a run: seconds of a large tower's time.
+_MOST_RANKED = 48
+_RANKED_ON = 16  # pictures
 _BATCH = 8
 
 
@@ -97,14 +100,25 @@ def quantise(
     tell = say or (lambda _: None)
     measured, judged = split_pictures(pixels)
     tower = Tower(load(source))
+    if not tower.products:
+        raise BundleError(
+            f"{source} has no matrix product or convolution with a constant weight: there is "
+            "nothing to quantise. Export it with --precision fp32"
+        )
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         scratch = Path(folder) / target.name
         tell(f"Measuring {len(tower.products)} products on {len(measured)} pictures")
         results = [rounded_output(tower, each) for each in tower.products if each.kind == "Conv"]
         seen = observe(tower, results, measured, scratch)
-        candidates = Candidates.of(tower, seen, choose_smoothing(tower, seen))
-        expected = _embed(source, judged)
-        found = _first_near_enough(candidates, scratch, judged, expected, min_cosine, tell)
+        search = _Search(
+            Candidates.of(tower, seen, choose_smoothing(tower, seen)),
+            scratch,
+            _Judge.of(source, measured[:: -(-len(measured) // _RANKED_ON)]),
+            _Judge.of(source, judged),
+            min_cosine,
+            tell,
+        )
+        found = search.run()
         for file in scratch.parent.iterdir():
             file.replace(target.with_name(file.name))
     return found
@@ -122,52 +136,94 @@ def split_pictures(pixels: Pixels) -> tuple[Pixels, Pixels]:
     return pixels[~kept], pixels[kept]
 
 
-def _first_near_enough(
-    candidates: Candidates,
-    file: Path,
-    pixels: Pixels,
-    expected: Embeddings,
-    min_cosine: float,
-    tell: Callable[[str], None],
-) -> Quantisation:
-    """Leave ever more products in float until it suffices, then as few as suffice; write that."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Judge:
+    """Pictures and what fp32 makes of them."""
 
-    def attempt(count: int) -> Quantisation:
-        found = _attempt(candidates, count, file, pixels, expected)
-        tell(f"int8 with {count} products in float: cosine {found.min_cosine:.4f} at least")
-        return found
+    pixels: Pixels
+    expected: Embeddings
 
-    failing, count, most = -1, 0, int(_MOST_IN_FLOAT * len(candidates.products))
-    while (found := attempt(count)).min_cosine < min_cosine:
-        if count == most:
-            raise ParityFailure(_unreachable(found, min_cosine, len(candidates.products)))
-        failing, count = count, min(max(1, 2 * count), most)
-    best, last = (count, found), count
-    while best[0] - failing > 1:
-        last = (best[0] + failing) // 2
-        found = attempt(last)
-        if found.min_cosine < min_cosine:
-            failing = last
-        else:
-            best = (last, found)
-    return best[1] if best[0] == last else attempt(best[0])
+    @classmethod
+    def of(cls, source: Path, pixels: Pixels) -> _Judge:
+        return cls(pixels, _embed(source, pixels))
+
+    def cosines(self, file: Path) -> Embeddings:
+        return np.asarray((_embed(file, self.pixels) * self.expected).sum(axis=1))
 
 
-def _attempt(
-    candidates: Candidates, count: int, file: Path, pixels: Pixels, expected: Embeddings
-) -> Quantisation:
-    plan = candidates.plan(count)
-    model, digest = rewrite(candidates.tower, plan)
-    save(model, file)
-    cosines = (_embed(file, pixels) * expected).sum(axis=1)
-    return Quantisation(
-        layers=len(plan.taken),
-        in_float=tuple(each.name for each in candidates.products[:count]),
-        smoothed=len(plan.smoothing),
-        min_cosine=float(cosines.min()),
-        mean_cosine=float(cosines.mean()),
-        digest=digest,
-    )
+@dataclass(slots=True)
+class _Search:
+    """Leaves ever more products in float until it suffices, then as few as suffice."""
+
+    candidates: Candidates
+    file: Path
+    ranked_on: _Judge
+    judge: _Judge
+    min_cosine: float
+    tell: Callable[[str], None]
+
+    def run(self) -> Quantisation:
+        """Write the file that is accepted."""
+        found = self._attempt(0)
+        if found.min_cosine >= self.min_cosine:
+            return found
+        self.tell("Measuring what each product by itself costs")
+        self.candidates = self.candidates.ordered(self._losses())
+        failing, count, found = self._double()
+        last = count
+        while count - failing > 1:
+            last = (count + failing) // 2
+            halved = self._attempt(last)
+            if halved.min_cosine < self.min_cosine:
+                failing = last
+            else:
+                count, found = last, halved
+        return found if count == last else self._attempt(count)
+
+    def _double(self) -> tuple[int, int, Quantisation]:
+        """Return the last count that failed, and the first that did not."""
+        most = int(_MOST_IN_FLOAT * len(self.candidates.products))
+        failing, count = 0, min(1, most)
+        while (found := self._attempt(count)).min_cosine < self.min_cosine:
+            if count == most:
+                raise ParityFailure(self._unreachable(found))
+            failing, count = count, min(2 * count, most)
+        return failing, count, found
+
+    def _attempt(self, count: int) -> Quantisation:
+        plan = self.candidates.plan(count)
+        digest = self._write(plan)
+        cosines = self.judge.cosines(self.file)
+        self.tell(f"int8 with {count} products in float: cosine {cosines.min():.4f} at least")
+        return Quantisation(
+            layers=len(plan.taken),
+            in_float=tuple(each.name for each in self.candidates.products[:count]),
+            smoothed=len(plan.smoothing),
+            min_cosine=float(cosines.min()),
+            mean_cosine=float(cosines.mean()),
+            digest=digest,
+        )
+
+    def _losses(self) -> dict[str, float]:
+        """Return the mean loss of cosine by the products that look worst, one at a time."""
+        losses = {}
+        for product in self.candidates.products[:_MOST_RANKED]:
+            self._write(self.candidates.alone(product))
+            losses[product.name] = float(1 - self.ranked_on.cosines(self.file).mean())
+        return losses
+
+    def _write(self, plan: Plan) -> str:
+        model, digest = rewrite(self.candidates.tower, plan)
+        save(model, self.file)
+        return digest
+
+    def _unreachable(self, found: Quantisation) -> str:
+        return (
+            f"int8 leaves a cosine of {found.min_cosine:.4f} to fp32 on a picture kept back, with "
+            f"{len(found.in_float)} of {len(self.candidates.products)} products in float; "
+            f"{self.min_cosine:g} is needed. Measure on more pictures of your kind: --verify "
+            "IMAGES, or take --precision fp32"
+        )
 
 
 def _embed(file: Path, pixels: Pixels) -> Embeddings:
@@ -175,11 +231,3 @@ def _embed(file: Path, pixels: Pixels) -> Embeddings:
     name = session.get_inputs()[0].name
     parts = [pixels[start : start + _BATCH] for start in range(0, len(pixels), _BATCH)]
     return np.concatenate([session.run(None, {name: part})[0] for part in parts])
-
-
-def _unreachable(found: Quantisation, min_cosine: float, products: int) -> str:
-    return (
-        f"int8 leaves a cosine of {found.min_cosine:.4f} to fp32 on a picture kept back, with "
-        f"{len(found.in_float)} of {products} products in float; {min_cosine} is needed. Measure "
-        "on more pictures of your kind: --verify IMAGES, or take --precision fp32"
-    )

@@ -82,6 +82,7 @@ class _Writer:
     made: dict[str, onnx.TensorProto] = field(default_factory=dict)
     present: set[str] = field(default_factory=set)  # tensors that this class added
     instead: dict[str, str] = field(default_factory=dict)  # tensor → what its takers take
+    mark: str = "/"
     digest: Any = field(default_factory=hashlib.sha256)
     _products: dict[int, Product] = field(default_factory=dict)
     _norms: dict[int, Smoothing] = field(default_factory=dict)
@@ -90,6 +91,8 @@ class _Writer:
     _outputs: dict[str, Range] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        while self.tower.names_holding(self.mark):
+            self.mark += "/"
         self._products = {id(each.node): each for each in self.tower.products}
         for each in self.plan.smoothing.values():
             if each.node is not None:
@@ -130,6 +133,10 @@ class _Writer:
         self.present.add(output)
         return output
 
+    def _name(self, name: str, what: str) -> str:
+        """Name what is added beside a tensor, as nothing in the graph is named."""
+        return f"{name}{self.mark}{what}"
+
     def _constant(self, name: str, value: NDArray[Any]) -> str:
         self.made[name] = numpy_helper.from_array(
             np.ascontiguousarray(value).reshape(value.shape), name
@@ -149,9 +156,9 @@ class _Writer:
         self._note(taken.scale, taken.zero, scales)
         stored = self._stored(name, as_int8(weight, scales), scales, axis=1)
         biased = product.kind == "Gemm" and product.bias
-        self._node("MatMul", [activation, stored], f"{name}.product" if biased else name)
+        self._node("MatMul", [activation, stored], self._name(name, "product") if biased else name)
         if biased:
-            self._node("Add", [f"{name}.product", product.bias], name)
+            self._node("Add", [self._name(name, "product"), product.bias], name)
 
     def _convolution(self, product: Product, weight: Floats, taken: Range) -> None:
         name, given = product.output, self.plan.given[product.name]
@@ -163,7 +170,7 @@ class _Writer:
         if bias is not None:
             units = scales * taken.scale
             whole = np.rint(bias.astype(np.float64) / units).astype(np.int32)
-            inputs.append(self._stored(f"{name}.bias", whole, units, axis=0))
+            inputs.append(self._stored(self._name(name, "bias"), whole, units, axis=0))
         copy = onnx.NodeProto()
         copy.CopyFrom(product.node)
         del copy.input[:]
@@ -177,13 +184,13 @@ class _Writer:
         if weight is product.weight:
             self._copy(product.node)
             return
-        stored = self._constant(f"{product.output}.weight", weight)
+        stored = self._constant(self._name(product.output, "weight"), weight)
         inputs = [self.instead.get(product.activation, product.activation), stored]
         biased = product.kind == "Gemm" and product.bias
         name = product.output
-        self._node("MatMul", inputs, f"{name}.product" if biased else name)
+        self._node("MatMul", inputs, self._name(name, "product") if biased else name)
         if biased:
-            self._node("Add", [f"{name}.product", product.bias], name)
+            self._node("Add", [self._name(name, "product"), product.bias], name)
 
     def _weight(self, product: Product, *, in_float: bool = False) -> Floats:
         weight = product.weight
@@ -197,11 +204,11 @@ class _Writer:
 
     def _stored(self, name: str, integers: NDArray[Any], scales: Floats, axis: int) -> str:
         inputs = [
-            self._constant(f"{name}.int8", integers),
-            self._constant(f"{name}.scales", scales),
-            self._constant(f"{name}.zeros", np.zeros(len(scales), integers.dtype)),
+            self._constant(self._name(name, "int8"), integers),
+            self._constant(self._name(name, "scales"), scales),
+            self._constant(self._name(name, "zeros"), np.zeros(len(scales), integers.dtype)),
         ]
-        return self._node("DequantizeLinear", inputs, f"{name}.weight", axis=axis)
+        return self._node("DequantizeLinear", inputs, self._name(name, "weight"), axis=axis)
 
     # --- activations ---
 
@@ -224,28 +231,28 @@ class _Writer:
         return self._dequantized(str(cast.input[0]), name, PIXELS)
 
     def _smoothed(self, name: str, smoothing: Smoothing) -> str:
-        output = f"{name}.smoothed"
+        output = self._name(name, "smoothed")
         if output not in self.present:
-            inverse = self._constant(f"{name}.smoothing", 1 / smoothing.factors)
+            inverse = self._constant(self._name(name, "smoothing"), 1 / smoothing.factors)
             self._note(smoothing.factors)
             self._node("Mul", [self.instead.get(name, name), inverse], output)
         return output
 
     def _through_integers(self, name: str, taken: Range) -> str:
-        integers = f"{name}.uint8"
+        integers = self._name(name, "uint8")
         if integers not in self.present:
             self._node("QuantizeLinear", [name, *self._range(name, taken)], integers)
         return self._dequantized(integers, name, taken)
 
     def _dequantized(self, integers: str, name: str, taken: Range) -> str:
-        output = f"{name}.rounded"
+        output = self._name(name, "rounded")
         if output not in self.present:
             self._node("DequantizeLinear", [integers, *self._range(name, taken)], output)
         return output
 
     def _range(self, name: str, taken: Range) -> list[str]:
-        scale = self._constant(f"{name}.scale", np.asarray(taken.scale))
-        return [scale, self._constant(f"{name}.zero", np.asarray(taken.zero))]
+        scale = self._constant(self._name(name, "scale"), np.asarray(taken.scale))
+        return [scale, self._constant(self._name(name, "zero"), np.asarray(taken.zero))]
 
     # --- folding ---
 
@@ -258,18 +265,19 @@ class _Writer:
             if name:
                 value = self.tower.constant(str(name))
                 assert value is not None  # so chosen
-                stored = f"{node.output[0]}.{place}"
+                stored = self._name(node.output[0], str(place))
                 copy.input[place] = self._constant(stored, value / smoothing.factors)
         self.nodes.append(copy)
 
     def _bias(self, name: str, node: onnx.NodeProto) -> str:
         """Return the folded bias that stands behind the product of an attention's values."""
-        found = self._biases.get(name)
-        value = self.tower.constant(name) if found is not None else None
-        made = {str(each) for each in node.input}
-        if found is None or found.node is None or found.node.output[0] not in made or value is None:
+        found, value = self._biases.get(name), self.tower.constant(name)
+        if found is None or found.node is None or value is None:
             return ""
-        return self._constant(f"{node.output[0]}.bias", value / _spread(found, value.shape[-1]))
+        if found.node.output[0] not in node.input:  # the same constant in another place
+            return ""
+        folded = value / _spread(found, value.shape[-1])
+        return self._constant(self._name(node.output[0], "bias"), folded)
 
     # --- the whole ---
 

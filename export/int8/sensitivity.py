@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from clipcal.errors import BundleError
 from clipcal.export.int8.arithmetic import PIXELS, Range, relative_error
 from clipcal.export.int8.observe import Observations
 from clipcal.export.int8.rewrite import Plan, rounded_output
 from clipcal.export.int8.smoothing import Smoothing, activation_range
 from clipcal.export.int8.tower import Floats, Product, Tower
 
-# Of all multiplications: a product of less gains nothing and only adds its error.
+# Of all multiplications: a product of less gains nothing and only adds its error. Nor does one of
+# a single row a picture: ONNX Runtime multiplies that in float.
 _WORTH_QUANTISING = 0.001
 
 
@@ -41,13 +41,7 @@ class Candidates:
 
     @classmethod
     def of(cls, tower: Tower, seen: Observations, smoothing: Mapping[str, Smoothing]) -> Candidates:
-        """Estimate the error of each product worth quantising, on its sampled activations.
-
-        Raises
-        ------
-        BundleError
-            If the tower has no product with a constant weight.
-        """
+        """Estimate the error of each product worth quantising, on its sampled activations."""
         products = _worth_quantising(tower, seen)
         taken = {each.name: _taken(each, seen, smoothing) for each in products}
         given = {
@@ -62,9 +56,21 @@ class Candidates:
         products.sort(key=lambda each: errors[each.name], reverse=True)
         return cls(tower, tuple(products), taken, given, smoothing)
 
+    def ordered(self, losses: Mapping[str, float]) -> Candidates:
+        """Return the same with the products of the greatest measured losses first."""
+        products = sorted(self.products, key=lambda each: losses.get(each.name, -1), reverse=True)
+        return replace(self, products=tuple(products))
+
     def plan(self, in_float: int) -> Plan:
         """Return the plan that leaves so many of the worst products in float."""
-        names = {each.name for each in self.products[in_float:]}
+        return self._only(self.products[in_float:])
+
+    def alone(self, product: Product) -> Plan:
+        """Return the plan in which a single product becomes int8."""
+        return self._only((product,))
+
+    def _only(self, products: Sequence[Product]) -> Plan:
+        names = {each.name for each in products}
         return Plan(
             {name: each for name, each in self.taken.items() if name in names},
             {name: each for name, each in self.given.items() if name in names},
@@ -75,13 +81,11 @@ class Candidates:
 def _worth_quantising(tower: Tower, seen: Observations) -> list[Product]:
     work = {each.name: _work(tower, each, seen) for each in tower.products}
     least = _WORTH_QUANTISING * sum(work.values())
-    found = [each for each in tower.products if work[each.name] >= least]
-    if not found:
-        raise BundleError(
-            "The image tower has no matrix product or convolution with a constant weight: there "
-            "is nothing to quantise. Export it as --precision fp32."
-        )
-    return found
+    return [
+        each
+        for each in tower.products
+        if work[each.name] >= least and len(seen.rows[each.name]) > seen.pictures
+    ]
 
 
 def _work(tower: Tower, product: Product, seen: Observations) -> int:

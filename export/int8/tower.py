@@ -107,6 +107,10 @@ class Tower:
         """Say whether the graph gives this tensor."""
         return name in self._outputs
 
+    def names_holding(self, text: str) -> bool:
+        """Say whether the name of any tensor holds a text."""
+        return any(text in name for name in (*self._initializers, *self.producer, self.input))
+
     def _product(self, node: onnx.NodeProto) -> Product | None:
         if node.domain or node.op_type not in ("MatMul", "Gemm", "Conv"):
             return None
