@@ -121,7 +121,9 @@ def _keys(text: str) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the call, measure, print the table."""
     parser = runs.parser(__doc__, images=512)
-    parser.add_argument("folder", help="images; copies of different content make up the number")
+    parser.add_argument(
+        "folder", type=Path, help="images; copies of different content make up the number"
+    )
     parser.add_argument("--peers", type=_keys, default=USUAL, help="contenders, with commas")
     runs.add_model_options(parser)
     options = parser.parse_args(arguments)

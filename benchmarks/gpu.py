@@ -171,7 +171,9 @@ def show(result: Mapping[str, Any], title: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the call, measure, print the tables."""
     parser = runs.parser(__doc__, images=4096)
-    parser.add_argument("folder", help="images; copies of different content make up the number")
+    parser.add_argument(
+        "folder", type=Path, help="images; copies of different content make up the number"
+    )
     parser.add_argument("--batch", type=int, default=128, help="of the model alone")
     parser.add_argument("--seconds", type=float, default=5.0, help="for each timing of the model")
     # The same code on a machine without a GPU, for a test.

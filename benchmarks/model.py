@@ -269,7 +269,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batches", type=_numbers, default=[1, 8, 16, 32])
     parser.add_argument("--peers", type=lambda text: text.split(","), default=list(CONTENDERS))
     parser.add_argument("--seconds", type=float, default=8.0, help="for the ceilings of a batch")
-    parser.add_argument("--calibration-images", help="pictures that int8 is calibrated on")
+    parser.add_argument(
+        "--calibration-images", type=Path, help="pictures that int8 is calibrated on"
+    )
     runs.add_model_options(parser)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:

@@ -206,9 +206,9 @@ def add_model_options(made: argparse.ArgumentParser) -> None:
     )
 
 
-def picture_files(folder: str, count: int, place: Path) -> list[Path]:
+def picture_files(folder: Path, count: int, place: Path) -> list[Path]:
     """Return `count` files of different content that show the pictures of `folder`."""
-    found = [Path(file.path) for file in discover([folder]).files]
+    found = [Path(file.path) for file in discover([str(folder)]).files]
     if not found:
         raise SystemExit(f"There is no image in {folder}.")
     return different_copies(found, count, place)

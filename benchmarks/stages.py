@@ -194,7 +194,9 @@ def measure(options: argparse.Namespace, place: Path) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the call, measure, print the tables."""
     parser = runs.parser(__doc__, images=128, repeats=3)
-    parser.add_argument("folder", help="images; copies of different content make up the number")
+    parser.add_argument(
+        "folder", type=Path, help="images; copies of different content make up the number"
+    )
     parser.add_argument("--bundle", type=Path, help="a bundle [one is exported]")
     parser.add_argument("--precision", default="int8", help="of the bundle that is exported")
     parser.add_argument("--device", default="auto", help="as for clipcal embed")

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from clipcal.models.session import ImageEncoder
 
 Result = TypeVar("Result")
+_Row = tuple[float, float, float, float, float]
 WRITTEN_AT_ONCE = 32
 # A comment after the end of a JPEG (or PNG) file changes its content and not its picture.
 _MARK = b"copy %d"
@@ -83,7 +85,7 @@ def measure_stages(
     SourceError
         If no file is an image.
     """
-    rows: list[tuple[float, ...]] = []
+    rows: list[_Row] = []
     until = time.perf_counter() + seconds
     for path in paths:
         try:
@@ -94,11 +96,11 @@ def measure_stages(
             break
     if not rows:
         raise SourceError("None of the files can be decoded. See why: clipcal embed, failures")
-    middle = [statistics.median(column) for column in zip(*rows, strict=True)]
-    return StageTimes(len(rows), *middle, _writing(dim))
+    read, decode, resize, exact, scaled = map(statistics.median, zip(*rows, strict=True))
+    return StageTimes(len(rows), read, decode, resize, exact, scaled, _writing(dim))
 
 
-def _through(path: Path, preprocessing: Preprocessing) -> tuple[float, ...]:
+def _through(path: Path, preprocessing: Preprocessing) -> _Row:
     """Milliseconds to read, decode and resize, and for both together exactly and scaled."""
     read, data = _timed(path.read_bytes)
     scaled, _ = _timed(lambda: load_pixels(data, preprocessing))
@@ -118,7 +120,8 @@ def _writing(dim: int, batches: int = 5) -> float:
     with tempfile.TemporaryDirectory() as folder:
         corpus = Corpus.create(Path(folder) / "corpus", ModelIdentity.external("bench", dim))
         with corpus.writing():
-            times = [_timed(lambda at=at: _commit(corpus, vectors, at))[0] for at in range(batches)]
+            commits = [partial(_commit, corpus, vectors, batch) for batch in range(batches)]
+            times = [_timed(commit)[0] for commit in commits]
         corpus.close()
     return statistics.median(times) / WRITTEN_AT_ONCE
 

@@ -28,7 +28,7 @@ from clipcal.models.session import CPU, DEVICES, ImageEncoder, Pixels, open_imag
 LEAST_RUNS = 3
 FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "amx_bf16", "asimddp", "i8mm")
 _PRODUCTS = ("MatMul", "Gemm")  # every kind of product has one of these in its operator's name
-_RUNS_PROFILED = 3
+_RUNS_PROFILED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Profile:
     batch : int
         Images in a run.
     seconds : float
-        Of a run, the sum over operators.
+        Of a run: the sum over operators of their medians over several runs.
     shares : dict
         Share of that by operator, the greatest first.
     products : tuple of Product
@@ -246,19 +246,19 @@ def _profiling_session(
 
 
 def _summed(events: Sequence[Mapping[str, Any]], batch: int) -> Profile:
-    """Add up the runs after the first, which allocates."""
+    """Add up each operator's median over the runs after the first, which allocates."""
     by_node: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for event in events:
         if event["name"].endswith("_kernel_time"):
             by_node[f"{event['args'].get('node_index')}|{event['name']}"].append(event)
     times: dict[str, float] = defaultdict(float)
     for runs in by_node.values():
-        times[runs[0]["args"]["op_name"]] += sum(each["dur"] for each in runs[1:])
+        times[runs[0]["args"]["op_name"]] += statistics.median(each["dur"] for each in runs[1:])
     total = sum(times.values()) or 1.0
     shares = {name: times[name] / total for name in sorted(times, key=times.__getitem__)[::-1]}
     found = (_product(runs[0]["args"]) for runs in by_node.values())
     products = tuple(each for each in found if each is not None)
-    return Profile(batch, total / _RUNS_PROFILED / 1e6, shares, products)
+    return Profile(batch, total / 1e6, shares, products)
 
 
 def _product(node: Mapping[str, Any]) -> Product | None:
