@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -219,6 +220,29 @@ def compare_decisions(
             "images: clipcal suggest, then: clipcal calibrate --labels FILE.csv"
         )
     return DecisionParity(len(images), categories)
+
+
+def images_to_show(max_flips: float, confidence: float = CONFIDENCE) -> int | None:
+    r"""Return how many images without a flip show that no greater share of all images flips.
+
+    Parameters
+    ----------
+    max_flips : float
+        The share, in [0, 1].
+    confidence : float
+        Of Clopper and Pearson's two-sided interval, in (0, 1).
+
+    Returns
+    -------
+    int or None
+        The least :math:`n` with :math:`1 - (\alpha/2)^{1/n} \le` `max_flips`; None for 0, which
+        no number of images shows.
+    """
+    if max_flips <= 0:
+        return None
+    if max_flips >= 1:
+        return 1
+    return math.ceil(math.log((1 - confidence) / 2) / math.log1p(-max_flips))
 
 
 def _decided(side: Side, contract: Contract) -> Decisions:

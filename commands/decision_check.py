@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import numpy as np
 
 from clipcal.calibrate.contract import Contract
@@ -16,6 +17,7 @@ from clipcal.calibrate.decision_parity import (
     DecisionParity,
     Side,
     compare_decisions,
+    images_to_show,
     require_reference,
 )
 from clipcal.calibrate.statistics.bounds import Estimate
@@ -46,6 +48,8 @@ class CalibratedDecisions:
 
     Attributes
     ----------
+    max_flips : float
+        As given.
     found : dict of str to DecisionParity
         By precision, whether it passed or not.
     """
@@ -53,7 +57,7 @@ class CalibratedDecisions:
     def __init__(self, calibration: Path, max_flips: float) -> None:
         self._contract = Contract.load(calibration)
         self._sha256 = sha256_file(calibration)
-        self._max_flips = max_flips
+        self.max_flips = max_flips
         self._reference: Side | None = None
         self.found: dict[str, DecisionParity] = {}
 
@@ -75,8 +79,8 @@ class CalibratedDecisions:
         found = compare_decisions(images, self._reference, side, self._contract)
         precision = candidate.manifest.precision
         self.found[precision] = found
-        if found.worst.share.value > self._max_flips:
-            raise ParityFailure(_refusal(precision, found, self._max_flips))
+        if found.worst.share.value > self.max_flips:
+            raise ParityFailure(_refusal(precision, found, self.max_flips))
         return self._record(found, reference, encoder.provider)
 
     def _side(self, bundle: Bundle, encoder: ImageEncoder, pictures: Sequence[Path]) -> Side:
@@ -100,7 +104,7 @@ class CalibratedDecisions:
             reference=reference.fingerprint,
             provider=provider,
             images=found.images,
-            max_flips=self._max_flips,
+            max_flips=self.max_flips,
             confidence=CONFIDENCE,
             categories={
                 each.category: CategoryFlips(
@@ -114,8 +118,8 @@ class CalibratedDecisions:
         )
 
 
-def print_decisions(precision: str, found: DecisionParity) -> None:
-    """Show flips per category and level, and the images nearest to a threshold."""
+def print_decisions(precision: str, found: DecisionParity, max_flips: float) -> None:
+    """Show flips per category and level, how sure that is, and who is nearest to a threshold."""
     print_table(
         ("Category", "Level", ">Images", ">Flips", ">Share", ">Largest change"),
         (
@@ -133,6 +137,12 @@ def print_decisions(precision: str, found: DecisionParity) -> None:
         _nearest(found),
         title="Nearest to a threshold",
     )
+    needed = images_to_show(max_flips)
+    if found.worst.share.high > max_flips and needed is not None:
+        click.echo(
+            f"In brackets: where the share among all images lies with {CONFIDENCE:.0%} confidence. "
+            f"To show that at most {max_flips:.2%} flip takes {needed:,} images without a flip."
+        )
 
 
 def percent(share: Estimate | Share) -> str:

@@ -289,4 +289,4 @@ def _print_decisions(decisions: CalibratedDecisions | None, taken: str | None) -
 
     for precision, found in decisions.found.items():
         if precision == taken or found.worst.flips:
-            print_decisions(precision, found)
+            print_decisions(precision, found, decisions.max_flips)

@@ -140,6 +140,8 @@ def opened(picture: Picture) -> Image.Image:
 
 def _readable(images: Sequence[Path], say: Say) -> list[Path]:
     found, last = [], None
+    if images:
+        say(f"Reading {len(images)} pictures")
     for image in images:
         try:
             opened(image)

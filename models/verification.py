@@ -21,7 +21,10 @@ class TowerParity(Kept):
 
 
 class Parity(Kept):
-    """Parity of both towers with torch, and the tolerance that they had to meet."""
+    """Parity of both towers with torch, and the tolerance that they had to meet.
+
+    In int8 the tolerance is that of the image tower; the text tower had to meet that of fp32.
+    """
 
     visual: TowerParity
     textual: TowerParity

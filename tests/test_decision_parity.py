@@ -19,6 +19,7 @@ from clipcal.calibrate.decision_parity import (
     DecisionParity,
     Side,
     compare_decisions,
+    images_to_show,
     require_reference,
 )
 from clipcal.calibrate.heads.head import Head, encoded
@@ -155,6 +156,18 @@ def test_embeddings_count_as_a_corpus_stores_them() -> None:
     threshold = float(before.astype(np.float16)[0, 0])
     (fire,) = compare(before, after, contract_for({"fire": {"minor": threshold}})).categories
     assert (fire.flips, fire.shift) == (0, 0)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.01, 0.001])
+def test_as_many_images_as_are_named_show_a_share_and_one_less_does_not(share: float) -> None:
+    needed = images_to_show(share)
+    assert needed is not None
+    assert clopper_pearson(0, needed).high <= share < clopper_pearson(0, needed - 1).high
+
+
+def test_no_number_of_images_shows_that_nothing_ever_flips() -> None:
+    assert images_to_show(0) is None
+    assert images_to_show(1) == 1
 
 
 # --- rules and heads --------------------------------------------------------------------------
