@@ -113,10 +113,10 @@ def measure_images(
 
     Pictures go through open_clip's own preprocessing on torch's side and through
     :mod:`clipcal.models.preprocess` on the other, so that the whole path is compared. Random
-    pixels and at least the first 28 pictures pass the graph in batches of 1, of 2 and of 7, all others in
-    batches of 7; where there are too few to fill a batch they come again. No more than 14 pictures
-    are held at once. In int8 there are no random pixels: activations have the ranges of pictures,
-    which noise is none of.
+    pixels and at least the first 28 pictures pass the graph in batches of 1, of 2 and of 7, all
+    others in batches of 7; where there are too few to fill a batch they come again. No more than
+    14 pictures are held at once. In int8 there are no random pixels: activations have the ranges
+    of pictures, which noise is none of.
 
     Parameters
     ----------
