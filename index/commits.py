@@ -49,8 +49,6 @@ class Writer:
         Called after every commit.
     embedded, skipped, failed : int
         Files committed so far, as in the report.
-    given_up : set of str
-        Contents that got no finite embedding in this run.
     """
 
     corpus: Corpus
@@ -59,7 +57,6 @@ class Writer:
     embedded: int = 0
     skipped: int = 0
     failed: int = 0
-    given_up: set[str] = field(default_factory=set)
     _waiting: list[Finished] = field(default_factory=list)
     _void: set[int] = field(default_factory=set)
     _last: float = field(default_factory=time.perf_counter)
@@ -88,12 +85,14 @@ class Writer:
         self._write(outcomes, np.empty((0, self.corpus.model.dim), np.float16), [], 0)
 
     def _give_up(self, vectors: Embeddings, contents: list[str | None]) -> int:
-        """Void the rows without a finite embedding; they stay, unused. Returns how many."""
+        """Void the rows without a finite embedding, for copies too. Returns how many.
+
+        The rows stay, unused; their contents are not named, so that another run tries again.
+        """
         bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist()
         first = self.corpus.rows if bad else 0
         for at in bad:
             vectors[at] = 0
-            self.given_up.add(str(contents[at]))
             self._void.add(first + at)
             contents[at] = None
         return len(bad)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from clipcal.index.commits import NOT_FINITE, Finished, Writer
+from clipcal.index.commits import Finished, Writer
 from clipcal.index.decoding import Decoding, settle_decoding
 from clipcal.index.pipeline import Decode, Inference, Pixels, Read, Reader
 from clipcal.index.shards import Embeddings
@@ -256,8 +256,6 @@ class _Run:
         batch = self._batch
         if isinstance(result, Unreadable):
             batch.outcomes.append(_failure(result))
-        elif result.sha256 in self._writer.given_up:
-            batch.outcomes.append(Outcome(file.uri, reason=NOT_FINITE))
         else:
             row = self._row_for(result)
             outcome = Outcome(file.uri, result.sha256, result.size, result.stamp, row)

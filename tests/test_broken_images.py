@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
         with open(target, "wb") as stream:
             stream.write(data)
 
-    whole = saved(gradient(), "JPEG")
+    whole = saved(gradient().resize((640, 480)), "JPEG")
     write("bad_truncated.jpg", whole[: len(whole) * 2 // 3])
     write("bad_zero.jpg", b"")
     write("bad_text.jpg", b"this is a letter, not a picture\n")
@@ -71,11 +71,13 @@ def folder(tmp_path: Path) -> Path:
     return photos
 
 
+@pytest.mark.parametrize("exact", [False, True])
 def test_every_file_is_embedded_or_has_its_reason(
     folder: Path,
     run_embed: Callable[..., EmbedReport],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    exact: bool,
 ) -> None:
     (folder / "bad_closed.jpg").write_bytes(saved(gradient(), "JPEG", quality=50))
     real_open = open
@@ -86,7 +88,7 @@ def test_every_file_is_embedded_or_has_its_reason(
         return real_open(path, *rest, **named)  # type: ignore[call-overload]  # passed on
 
     monkeypatch.setattr("builtins.open", closed)
-    report = run_embed(folder)
+    report = run_embed(folder, exact_decode=exact)
     monkeypatch.undo()
     corpus = Corpus.open(tmp_path / "corpus")
     embedded = sorted(os.path.basename(path_of(i.uri)) for i in corpus.items("embedded"))
