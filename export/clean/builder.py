@@ -183,41 +183,47 @@ def normalised(graph: GraphWriter, x: ir.Value, dim: int) -> ir.Value:
     return value
 
 
-# --- a block ----------------------------------------------------------------------------------
+# --- blocks -----------------------------------------------------------------------------------
 
 
-def block(
+def blocks(
     graph: GraphWriter,
-    name: str,
     x: ir.Value,
-    weights: Block,
+    weights: Sequence[Block],
     *,
     causal: bool = False,
     pool: Any = None,
 ) -> ir.Value:
-    """Add a residual attention block.
+    """Add residual attention blocks, called ``blocks.0`` and so on.
 
     Parameters
     ----------
     graph : GraphWriter
         Where to.
-    name : str
-        Path of the block.
     x : onnx_ir.Value
         (batch, tokens, width).
-    weights : Block
-        Its weights.
+    weights : sequence of Block
+        Their weights.
     causal : bool
         Whether a token sees only itself and those before it.
     pool : callable, optional
-        In the last block: takes a name and tokens (batch, tokens, width), gives the one token of
-        each row (batch, width) that matters. What follows the attention is computed for it alone.
+        Takes a name and tokens (batch, tokens, width), gives the one token of each row
+        (batch, width) that matters. What follows the last attention is computed for it alone.
 
     Returns
     -------
     onnx_ir.Value
         (batch, tokens, width), or (batch, width) where there is `pool`.
     """
+    for number, each in enumerate(weights):
+        last = number == len(weights) - 1
+        x = _block(graph, f"blocks.{number}", x, each, causal, pool if last else None)
+    return x
+
+
+def _block(
+    graph: GraphWriter, name: str, x: ir.Value, weights: Block, causal: bool, pool: Any
+) -> ir.Value:
     attended = _attention(graph, name, x, weights, causal)
     if pool is not None:
         x, attended = pool(f"{name}.residual", x), pool(f"{name}.attended", attended)

@@ -14,7 +14,7 @@ import torch
 from open_clip import transformer as theirs
 from torch import nn
 
-from clipcal.export.clean.builder import GraphWriter, block, linear, norm, normalised, tensor_input
+from clipcal.export.clean.builder import GraphWriter, blocks, linear, norm, normalised, tensor_input
 from clipcal.export.clean.familiar import familiar, require
 from clipcal.export.clean.parts import (
     Block,
@@ -90,16 +90,7 @@ def write_text(loaded: LoadedModel, file: Path, *, half: bool = False) -> None:
     x = graph.op("Gather", "tokens.embedded", graph.weight("tokens.table", tower.table), tokens)
     x = graph.op("Add", "tokens.placed", x, graph.weight("tokens.positional", tower.positional))
     pool = _pool(graph, tower, tokens)
-    for number, weights in enumerate(tower.blocks):
-        last = number == len(tower.blocks) - 1
-        x = block(
-            graph,
-            f"blocks.{number}",
-            x,
-            weights,
-            causal=tower.causal,
-            pool=pool if last else None,
-        )
+    x = blocks(graph, x, tower.blocks, causal=tower.causal, pool=pool)
     x = norm(graph, "final_norm", x, tower.final_norm)
     if tower.projection is not None:
         x = linear(graph, "projection", x, tower.projection)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from open_clip import transformer as theirs
 from torch import nn
 
-from clipcal.export.clean.builder import GraphWriter, block, linear, norm, normalised, tensor_input
+from clipcal.export.clean.builder import GraphWriter, blocks, linear, norm, normalised, tensor_input
 from clipcal.export.clean.familiar import familiar, require
 from clipcal.export.clean.parts import (
     Block,
@@ -96,16 +96,11 @@ def write_vision(loaded: LoadedModel, file: Path, *, half: bool = False) -> None
     graph = GraphWriter(half)
     pixels = tensor_input("pixels", ir.DataType.UINT8, preprocessing.height, preprocessing.width, 3)
     x = _with_class_token(graph, tower, pixels, _embedded(graph, tower, pixels, preprocessing))
-    *earlier, last = tower.blocks
-    for number, weights in enumerate(earlier):
-        x = block(graph, f"blocks.{number}", x, weights)
-    pool = None if tower.average else partial(_first, graph)
-    x = block(graph, f"blocks.{len(earlier)}", x, last, pool=pool)
-    x = (
-        _averaged(graph, tower, x)
-        if tower.average
-        else norm(graph, "final_norm", x, tower.final_norm)
-    )
+    if tower.average:
+        x = _averaged(graph, tower, blocks(graph, x, tower.blocks))
+    else:
+        x = blocks(graph, x, tower.blocks, pool=partial(_first, graph))
+        x = norm(graph, "final_norm", x, tower.final_norm)
     if tower.projection is not None:
         x = linear(graph, "projection", x, tower.projection)
     last_layer = tower.projection.weight if tower.projection else tower.positional
