@@ -57,7 +57,7 @@ class Encoder(Protocol):
 
     @property
     def arithmetic(self) -> str:
-        """What most products are computed in: float32, bfloat16, float16 or int8."""
+        """What most products are computed in: float32, tf32, bfloat16, float16 or int8."""
 
     @property
     def note(self) -> str | None:
@@ -97,8 +97,8 @@ def open_image_encoder(
 
     A bundle's parity is stated for ONNX Runtime on the CPU. CUDA computes in float32 too and
     stays within it. OpenVINO computes in bfloat16 where the CPU has instructions for it, which
-    turns an embedding a little (cosine about 0.9999); the encoder's ``arithmetic`` tells, and
-    ``device="cpu"`` gives float32.
+    turns an embedding a little (cosine about 0.9999), and TensorRT in TF32; the encoder's
+    ``arithmetic`` tells, and ``device="cpu"`` gives float32.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def open_text_encoder(
     """Open a bundle's text tower and tokenizer.
 
     Sentences are few, and their vectors are kept and shared between machines: float32 is never
-    replaced by bfloat16 here.
+    replaced by bfloat16 here (on TensorRT it may be by TF32).
 
     Parameters
     ----------

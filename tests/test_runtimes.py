@@ -167,7 +167,8 @@ def test_tensorrt_gets_one_engine_for_all_sizes_kept_by_content(
     bundle: Bundle, pretend: Any, tmp_path: Path
 ) -> None:
     asked = pretend(lambda file: Pretender(file, TENSORRT))
-    assert GpuSession(graph_file(bundle), TENSORRT).provider == TENSORRT
+    session = GpuSession(graph_file(bundle), TENSORRT)
+    assert (session.provider, session.arithmetic) == (TENSORRT, "tf32")
     (name, options), *others = asked
     assert (name, [each if isinstance(each, str) else each[0] for each in others]) == (
         TENSORRT,

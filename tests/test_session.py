@@ -170,12 +170,12 @@ def test_the_graph_only_sees_the_sizes_announced(
 def test_memory_stays_flat_over_many_batches(bundle: Bundle, device: str) -> None:
     if not Path("/proc/self/statm").exists():
         pytest.skip("this system does not tell a process's memory")
-    encoder = open_image_encoder(bundle, device=device, threads=1)
-    batches = [noise(count) for count in (1, 8, 32, 5, 20)]
+    encoder = open_image_encoder(bundle, device=device, threads=2)
+    batches = [noise(count) for count in (1, 16, 33, 5, 20)]
 
     def embed_all() -> int:
-        for batch in batches * 10:
-            encoder.encode(batch)
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(encoder.encode, batches * 10))
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
     embed_all()

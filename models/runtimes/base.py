@@ -79,7 +79,7 @@ class GraphSession(Protocol):
 
     @property
     def arithmetic(self) -> str:
-        """What most products are computed in: float32, bfloat16, float16 or int8."""
+        """What most products are computed in: float32, tf32, bfloat16, float16 or int8."""
 
     @property
     def streams(self) -> int:

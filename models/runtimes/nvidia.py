@@ -7,6 +7,7 @@ import ctypes
 import importlib
 import io
 import itertools
+import os
 import sys
 import threading
 from importlib.metadata import PackageNotFoundError, version
@@ -70,7 +71,7 @@ class GpuSession:
         self.provider = provider
         self.batch_sizes = file.batch_sizes or GPU_BATCH_SIZES
         self._session = _start(file, provider, self.batch_sizes)
-        self.arithmetic = ARITHMETIC[file.precision]
+        self.arithmetic = _arithmetic(file.precision, provider)
         self.ports = ports_of(self._session)
         self._running = threading.Lock()
         self._idle: SimpleQueue[dict[int, _Buffers]] = SimpleQueue()
@@ -90,6 +91,13 @@ class GpuSession:
             return np.array(buffers.embeddings.numpy())
         finally:
             self._idle.put(by_size)
+
+
+def _arithmetic(precision: str, provider: str) -> str:
+    computed = ARITHMETIC[precision]
+    # ONNX Runtime has no option that keeps TensorRT from TF32; only this variable does.
+    allowed = os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"
+    return "tf32" if provider == TENSORRT and computed == "float32" and allowed else computed
 
 
 class _Buffers:

@@ -122,10 +122,8 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Weights stay out of the arena, so that it holds activations only and stops growing once
-    # each batch size has been seen. With memory patterns they would lie in one block, which
-    # could not be given back piece by piece as they are packed for the kernels.
+    # each batch size has been seen.
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-    options.enable_mem_pattern = False
     return options
 
 
