@@ -149,6 +149,35 @@ def gpu(result: Result) -> Iterable[Figure]:
     )
 
 
+def rescoring(result: Result) -> Iterable[Figure]:
+    """Draw scoring and neighbours as milliseconds, approximate indexes with their recall."""
+    size = f"{result['rows']:,} × {result['dim']}"
+    titles = {
+        "scoring": f"{size}, {result['prompts']} prompts",
+        "neighbours": f"{size}, neighbours",
+    }
+    for section, title in titles.items():
+        bars = tuple(_milliseconds(name, each) for name, each in result[section].items())
+        yield Figure(section, title, "milliseconds", bars)
+    if result["approximate"]:
+        exact = _milliseconds("exact", result["neighbours"]["exact"])
+        bars = (exact, *(_index(kind, each) for kind, each in result["approximate"].items()))
+        axis = "milliseconds a query (recall of the ten nearest)"
+        yield Figure("indexes", f"{size}: one query", axis, bars)
+
+
+def _milliseconds(name: str, found: Result) -> Bar:
+    median, low, high = (1000 * found[f"{key}_s"] for key in ("median", "least", "greatest"))
+    colour = _OTHERS if name == "plain_numpy" else _OURS
+    return Bar(name.replace("_", " "), median, low, high, f"{median:.3g}", colour)
+
+
+def _index(kind: str, found: Result) -> Bar:
+    median, high = 1000 * found["p50_s"], 1000 * found["p95_s"]
+    words = f"{median:.2g}  ({found['recall_at_10']:.3f})"
+    return Bar(kind, median, median, high, words)
+
+
 def _spread(name: str, found: Result, digits: int) -> Bar:
     words = f"{found['median']:.{digits}f}"
     return Bar(name, found["median"], found["low"], found["high"], words)
@@ -163,13 +192,14 @@ FIGURES: dict[str, Callable[[Result], Iterable[Figure]]] = {
     "model": model,
     "stages": stages,
     "gpu": gpu,
+    "rescoring": rescoring,
 }
 
 
 # --- from figures to SVG ----------------------------------------------------------------------
 
 
-def draw(figure: Figure, machine: Mapping[str, Any]) -> str:
+def draw(figure: Figure, machine: Result) -> str:
     """Draw a figure as an SVG file; below its title stand the machine and the date."""
     most = max((bar.high for bar in figure.bars), default=1.0) or 1.0
     bottom = _TOP + _ROW * len(figure.bars)
@@ -231,6 +261,12 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: int) -
     return f'<line {ends} stroke="{colour}" stroke-width="{width}"/>'
 
 
+def figures(result: Result) -> Iterable[Figure]:
+    """Return what there is to draw of a result; nothing of an unknown one."""
+    drawn = FIGURES.get(result.get("benchmark", ""))
+    return drawn(result) if drawn else ()
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Draw every result that there is."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -238,8 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     for file in sorted(options.results.glob("*.json")):
         result = json.loads(file.read_text("utf-8"))
-        drawn = FIGURES.get(result.get("benchmark", ""))
-        for figure in drawn(result) if drawn else ():
+        for figure in figures(result):
             target = options.results / f"{figure.name}.svg"
             target.write_text(draw(figure, result["machine"]), "utf-8")
             print(f"{file.name} → {target.name}")

@@ -134,7 +134,9 @@ def _measure(
         paths, preprocessing, dim=bundle.manifest.dim, seconds=STAGES_SHARE * seconds
     )
     say("From file to stored embedding", quiet=quiet)
-    whole, images = _whole(paths, bundle, encoder, WHOLE_SHARE * seconds)
+    chosen = _device_of(encoder.provider, run_times, device)
+    speed = next(each.rate.median for each in run_times if each.device == chosen and each.rate)
+    whole, images = _whole(paths, bundle, encoder, WHOLE_SHARE * seconds, speed)
     _, flags = measure.processor()
     return Figures(
         model=bundle.name,
@@ -143,7 +145,7 @@ def _measure(
         cores=measure.cores(),
         flags=flags,
         run_times=tuple(run_times),
-        chosen=_device_of(encoder.provider, run_times, device),
+        chosen=chosen,
         ceilings=tuple(found),
         batch=BATCH,
         stages=stages,
@@ -160,17 +162,17 @@ def _device_of(provider: str, run_times: Sequence[RunTime], device: str) -> str:
 
 
 def _whole(
-    paths: Sequence[Path], bundle: Bundle, encoder: ImageEncoder, seconds: float
+    paths: Sequence[Path], bundle: Bundle, encoder: ImageEncoder, seconds: float, speed: float
 ) -> tuple[float, int]:
     """Embed as many images as fit the time, in copies of different content where there are few."""
     from clipcal.index.measure import different_copies, measure_whole
+    from clipcal.models.measure import some_pixels
 
+    batch = max(encoder.batch_sizes)
+    encoder.encode(some_pixels(bundle.manifest.preprocessing, batch))  # the first run allocates
     with tempfile.TemporaryDirectory() as place:
-        few = different_copies(paths, 2 * max(encoder.batch_sizes), Path(place) / "few")
-        speed = measure_whole(few, bundle, encoder)
-        count = max(len(few), int(speed * seconds / 2))
-        copies = different_copies(paths, count, Path(place) / "many")
-        return measure_whole(copies, bundle, encoder), count
+        copies = different_copies(paths, max(batch, int(speed * seconds)), Path(place))
+        return measure_whole(copies, bundle, encoder), len(copies)
 
 
 def _as_dict(figures: Figures) -> dict[str, Any]:

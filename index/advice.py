@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from clipcal.index.measure import StageTimes
 from clipcal.models.ceiling import Ceiling
-from clipcal.models.measure import RunTime
+from clipcal.models.measure import ON_CPU, RunTime
 
 CLEARLY = 1.15  # a ratio below this may be noise
 MOST_WORKERS = 8  # embed's own choice ends here
 NEAR_THE_CEILING = 0.5
+NOISE = 1.05  # a share of the ceiling above this cannot be
 INTEGER_FLAGS = ("avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
 
 
@@ -80,8 +81,7 @@ class Figures:
     def share(self) -> float | None:
         """The model's speed as a share of its ceiling; None where no CPU computed it."""
         speed, ceiling = self.speed(self.chosen), self.ceiling(self.kind)
-        on_cpu = self.chosen in ("cpu", "openvino")
-        return speed / ceiling if on_cpu and speed and ceiling else None
+        return speed / ceiling if self.chosen in ON_CPU and speed and ceiling else None
 
     @property
     def preparing(self) -> float:
@@ -122,7 +122,7 @@ def _faster_device(figures: Figures) -> str | None:
 def _int8(figures: Figures) -> str | None:
     """Int8 pays where its products are clearly faster and the model keeps the cores busy."""
     wide, narrow = figures.ceiling("float32"), figures.ceiling("int8")
-    if figures.precision == "int8" or figures.builtin or figures.chosen not in ("cpu", "openvino"):
+    if figures.precision == "int8" or figures.builtin or figures.chosen not in ON_CPU:
         return None
     if not wide or not narrow or narrow < CLEARLY * wide:
         return None
@@ -187,6 +187,11 @@ def _reading(figures: Figures) -> str | None:
 def _near(figures: Figures) -> str | None:
     if figures.share is None or figures.share < NEAR_THE_CEILING:
         return None
+    if figures.share > NOISE:
+        return (
+            f"The model came out faster ({figures.share:.0%}) than its matrix products alone: "
+            "something else was running here. Measure again when the machine is quiet."
+        )
     return (
         f"The model runs at {figures.share:.0%} of what its {figures.kind} matrix products alone "
         "would allow on this CPU: little more is to be had from it at this precision."

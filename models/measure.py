@@ -26,6 +26,8 @@ from clipcal.models.ceiling import Product
 from clipcal.models.session import CPU, DEVICES, ImageEncoder, Pixels, open_image_encoder
 
 LEAST_RUNS = 3
+SHORT_BATCH = 8
+ON_CPU = ("cpu", "openvino")
 FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "amx_bf16", "asimddp", "i8mm")
 _PRODUCTS = ("MatMul", "Gemm")  # every kind of product has one of these in its operator's name
 _RUNS_PROFILED = 5
@@ -199,10 +201,17 @@ def run_times(
 def _run_time(bundle: Bundle, device: str, seconds: float, threads: int | None) -> RunTime:
     try:
         encoder = open_image_encoder(bundle, device=device, threads=threads)
-        found = encoder_rate(encoder, bundle.manifest.preprocessing, seconds=seconds)
+        batch = _short_batch(encoder) if device in ON_CPU else None
+        found = encoder_rate(encoder, bundle.manifest.preprocessing, seconds=seconds, batch=batch)
     except ProviderError as error:
         return RunTime(device, None, None, str(error))
     return RunTime(device, encoder.provider, found, None)
+
+
+def _short_batch(encoder: ImageEncoder) -> int:
+    """Return a batch that keeps a CPU as busy as a larger one, and takes little time."""
+    sizes = encoder.batch_sizes
+    return max((size for size in sizes if size <= SHORT_BATCH), default=min(sizes))
 
 
 # --- where the time goes ----------------------------------------------------------------------

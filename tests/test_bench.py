@@ -215,6 +215,13 @@ def test_a_gpu_that_waits_for_the_cores_is_named() -> None:
     assert any("16 cores prepare at most 6154 with --workers 16" in line for line in advise(hungry))
 
 
+def test_a_share_that_cannot_be_is_told_as_noise() -> None:
+    noisy = replace(FIGURES, run_times=(runs_at("cpu", 120),))
+    assert any("Measure again when the machine is quiet" in line for line in advise(noisy))
+    near = replace(FIGURES, run_times=(runs_at("cpu", 60),))
+    assert any(line.startswith("The model runs at 75%") for line in advise(near))
+
+
 def test_slow_files_are_named_with_more_workers() -> None:
     remote = replace(FIGURES, stages=replace(FIGURES.stages, read=40.0))
     assert any("--workers 8" in line for line in advise(remote))

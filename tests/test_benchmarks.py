@@ -112,9 +112,23 @@ def test_the_axis_has_round_steps(plots: ModuleType, least: float) -> None:
 def test_committed_results_can_be_drawn(plots: ModuleType) -> None:
     for file in (HERE / "results").glob("*.json"):
         result = json.loads(file.read_text("utf-8"))
-        drawn = plots.FIGURES.get(result.get("benchmark", ""))
-        for figure in drawn(result) if drawn else ():
+        for figure in plots.figures(result):
             ElementTree.fromstring(plots.draw(figure, result["machine"]))
+
+
+def test_every_section_of_a_large_corpus_is_drawn(plots: ModuleType) -> None:
+    seconds = {"median_s": 0.2, "least_s": 0.1, "greatest_s": 0.4}
+    result = {
+        "benchmark": "rescoring",
+        **{"rows": 1000, "dim": 8, "prompts": 5},
+        "scoring": {"plain_numpy": seconds, "new_prompt_set": seconds},
+        "neighbours": {"exact": seconds},
+        "approximate": {"hnsw": {"p50_s": 0.001, "p95_s": 0.002, "recall_at_10": 0.97}},
+    }
+    drawn = {figure.name: figure for figure in plots.figures(result)}
+    assert set(drawn) == {"scoring", "neighbours", "indexes"}
+    assert [bar.value for bar in drawn["indexes"].bars] == [200, 1]
+    assert "0.970" in drawn["indexes"].bars[1].words
 
 
 # --- the GPU's benchmark ----------------------------------------------------------------------
