@@ -73,9 +73,6 @@ def search_command(
       clipcal search --text "a glass of beer"
       clipcal search --flagged Violence
     """
-    from clipcal.calibrate.contract import Contract
-    from clipcal.calibrate.decisions.flagged import near_flagged
-    from clipcal.calibrate.scoring.under_contract import TextSource, scores_under_contract
     from clipcal.index.neighbours import refresh_index
     from clipcal.index.store import Corpus
 
@@ -89,16 +86,34 @@ def search_command(
     except CorpusBusy:
         say("Another clipcal is writing to the corpus: its newest images are not searched.")
     if flagged is not None:
-        contract = Contract.load(calibration)
-        source = TextSource(prompt_vectors, model, device)
-        scored = scores_under_contract(corpus, contract, source=source)
-        _show_flagged(near_flagged(corpus, scored, contract, flagged, k), flagged, as_json)
+        found = _near_flagged(corpus, flagged, k, calibration, prompt_vectors, model, device)
+        _show_flagged(found, flagged, as_json)
         return
     if image is not None:
         query = _image_query(corpus, image, model, device)
     else:
         query = _text_query(corpus, str(text), model, prompt_vectors, device)
     _show(_nearest(corpus, query, k), as_json)
+
+
+def _near_flagged(
+    corpus: Corpus,
+    category: str,
+    k: int,
+    calibration: Path,
+    prompt_vectors: Path | None,
+    model: str | None,
+    device: str,
+) -> FlaggedSearch:
+    # What calibrates takes longer to load than a search takes, which needs none of it.
+    from clipcal.calibrate.contract import Contract
+    from clipcal.calibrate.decisions.flagged import near_flagged
+    from clipcal.calibrate.scoring.under_contract import TextSource, scores_under_contract
+
+    contract = Contract.load(calibration)
+    source = TextSource(prompt_vectors, model, device)
+    scored = scores_under_contract(corpus, contract, source=source)
+    return near_flagged(corpus, scored, contract, category, k)
 
 
 def _image_query(corpus: Corpus, image: str, model: str | None, device: str) -> Vector:
