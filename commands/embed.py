@@ -105,10 +105,16 @@ def embed_command(
             "then --model ViT-B-32::openai"
         )
 
+    ran: dict[str, str | None] = {"provider": None, "arithmetic": None}
+
     @cache
     def open_encoder() -> ImageEncoder:
         encoder = open_image_encoder(bundle, device=device, threads=threads)
-        say(f"Embedding with {bundle.name} on {encoder.provider}.", quiet=as_json)
+        about = f"{encoder.provider}, {encoder.arithmetic}"
+        say(f"Embedding with {bundle.name} on {about}.", quiet=as_json)
+        if encoder.note:
+            say(encoder.note, quiet=as_json)
+        ran.update(provider=encoder.provider, arithmetic=encoder.arithmetic)
         return encoder
 
     if opened is None:
@@ -132,7 +138,8 @@ def embed_command(
     for ending, count in sorted(report.passed_over.items()):
         say(f"Passed over {count:,} files ending in {ending}: no images.", quiet=as_json)
     if as_json:
-        print_json({**_counts(report), "corpus": str(corpus_path), "model": bundle.name})
+        where = {"corpus": str(corpus_path), "model": bundle.name, **ran}
+        print_json({**_counts(report), **where})
     else:
         _show(report, corpus_path, pruned=prune, workers=workers)
 

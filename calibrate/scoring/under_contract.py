@@ -40,8 +40,8 @@ class TextSource:
         Vectors made before; then no text encoder is needed.
     model : str or None
         Where the corpus's bundle lies now, if it moved.
-    device : {"auto", "cpu", "cuda"}
-        Where the text encoder runs.
+    device : str
+        One of :data:`clipcal.models.session.DEVICES`: where the text encoder runs.
     """
 
     file: Path | None = None
