@@ -99,6 +99,7 @@ def by_model(
     device: str,
 ) -> dict[str, Any]:
     """Images a second of the model alone, as shares of the matrix products' speed in torch."""
+    torch.backends.cuda.matmul.allow_tf32 = False  # clipcal's float32 is float32
     products = model.vit_products(material, options.batch)
     ceilings = {
         name: options.batch / model.torch_ceiling(products, dtype, options.seconds, device)
