@@ -626,7 +626,9 @@ def test_the_command_prints_one_json_object(
     arguments = [f"{config}::random", "-o", str(tmp_path / "out"), "--json"]
     export_command.main(arguments, standalone_mode=False)
     printed = json.loads(capfd.readouterr().out)
-    assert {"bundle", "name", "fingerprint", "dim", "precision", "parity", "seconds"} <= set(printed)
+    assert {"bundle", "name", "fingerprint", "dim", "precision", "parity", "seconds"} <= set(
+        printed
+    )
     assert printed["quantisation"] is printed["decisions"] is None
     assert printed["compared"] == {}
     assert printed["trials"] == []
