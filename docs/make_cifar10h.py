@@ -143,11 +143,11 @@ def read(folder: Path, work: Path, seed: int) -> Data:
         prompt_set = load_prompt_set(str(sentences))
         table = read_labels(labels, categories=CLASSES)
         material = gather_material(corpus, prompt_set, table, source, plan, str(labels))
+        uris = [material.scored.uris[place] for place in material.sample.places]
     finally:
         corpus.close()
     with (folder / "truth.csv").open(encoding="utf-8", newline="") as stream:
         classes = {row["image"]: CLASSES.index(row["label"]) for row in csv.DictReader(stream)}
-    uris = (material.scored.uris[place] for place in material.sample.places)
     return Data(material, fitted.contract, np.array([classes[uri] for uri in uris]))
 
 

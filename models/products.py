@@ -11,10 +11,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from clipcal.models.onnx_bytes import model, node, value
+
 BLOCK_ROWS: Final = 500  # half a megabyte of CLIP's embeddings, and a divisor of a shard's rows
 
-_FLOAT, _FLOAT16 = 1, 10  # ONNX's numbers for types of elements
-_INTEGER = 2  # and for the type of an attribute
+_FLOAT = 1  # ONNX's number for float32
 
 
 class Products:
@@ -75,48 +76,13 @@ def _session(graph: bytes) -> Any:
 
 
 def _graph(weights: NDArray[np.float32]) -> bytes:
-    """Write ``products = (float32(embeddings) @ weights).T`` as an ONNX file.
-
-    The file is a Protocol Buffer, and this small one is written by hand: the library that writes
-    them is needed by nothing else here. The numbers are those of ``onnx.proto3``.
-    """
+    """Write ``products = (float32(embeddings) @ weights).T`` as an ONNX file."""
     dim, columns = weights.shape
-    to = _field(1, b"to") + _field(3, _FLOAT) + _field(20, _INTEGER)
-    cast = _node("Cast", ["embeddings"], "rows") + _field(5, to)
-    multiply = _node("MatMul", ["rows", "weights"], "by_row")
-    turn = _node("Transpose", ["by_row"], "products")
-    tensor = _field(1, dim) + _field(1, columns) + _field(2, _FLOAT)
-    tensor += _field(8, b"weights") + _field(9, weights.astype("<f4").tobytes())
-    graph = b"".join(_field(1, node) for node in (cast, multiply, turn))
-    graph += _field(2, b"products") + _field(5, tensor)
-    graph += _field(11, _value("embeddings", _FLOAT16, (BLOCK_ROWS, dim)))
-    graph += _field(12, _value("products", _FLOAT, (columns, BLOCK_ROWS)))
-    opset = _field(1, b"") + _field(2, 13)
-    return _field(1, 8) + _field(7, graph) + _field(8, opset)
-
-
-def _node(operator: str, inputs: list[str], output: str) -> bytes:
-    read = b"".join(_field(1, name.encode()) for name in inputs)
-    return read + _field(2, output.encode()) + _field(4, operator.encode())
-
-
-def _value(name: str, kind: int, shape: tuple[int, ...]) -> bytes:
-    sizes = b"".join(_field(1, _field(1, size)) for size in shape)
-    tensor = _field(1, kind) + _field(2, sizes)
-    return _field(1, name.encode()) + _field(2, _field(1, tensor))
-
-
-def _field(number: int, value: int | bytes) -> bytes:
-    """One field: a number as it is, anything else with its length before it."""
-    if isinstance(value, int):
-        return _varint(number << 3) + _varint(value)
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
-
-
-def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; all but the last byte have the eighth bit set."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
+    nodes = [
+        node("Cast", ["embeddings"], ["rows"], to=_FLOAT),
+        node("MatMul", ["rows", "weights"], ["by_row"]),
+        node("Transpose", ["by_row"], ["products"]),
+    ]
+    taken = value("embeddings", "float16", (BLOCK_ROWS, dim))
+    given = value("products", "float32", (columns, BLOCK_ROWS))
+    return model(nodes, {"weights": weights}, [taken], [given])
