@@ -48,7 +48,9 @@ def exact_rows(
     Returns
     -------
     Rows
-        int64 (q, k), best first, and of equal ones the first; -1 where fewer than k may be found.
+        int64 (q, k), best first, equal ones in their order; -1 where fewer than k may be found.
+        Which of several equal ones is the last that is found depends on how rows fall into blocks,
+        not on threads. A row whose product is no number is never found.
     """
     queries = np.ascontiguousarray(queries, np.float32)
     best = _Best(len(queries), k)
@@ -88,6 +90,7 @@ class _Multiply:
 
     def __call__(self, first: int, block: Embeddings) -> None:
         scores = self._products(block).T
+        np.fmax(scores, -np.inf, out=scores)  # no number would count as the greatest
         if self._allowed is not None:
             scores[:, ~self._allowed[first : first + len(block)]] = -np.inf
         least = max(0, len(block) - self._best.k)

@@ -11,7 +11,7 @@ import pytest
 from conftest import IDENTITY
 
 from clipcal.errors import CorpusBusy, FingerprintMismatch, StoreError
-from clipcal.index import exact, neighbours, shards
+from clipcal.index import building, exact, neighbours, shards
 from clipcal.index.exact import FEW_QUERIES, exact_rows
 from clipcal.index.neighbours import read_card, refresh_index, search
 from clipcal.index.queries import stored_vector
@@ -81,7 +81,7 @@ def test_flat_search_equals_brute_force(
 def test_exact_neighbours_do_not_depend_on_threads_and_blocks(
     corpus: Corpus, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    corpus.commit([], corpus.shards.take(np.arange(50)), [])  # twins, of equal scores
+    corpus.commit([], corpus.shards.take(np.arange(50)), [None] * 50)  # twins, of equal scores
     queries = unit(count, seed=10).astype(np.float32)
     found = []
     for threads, size in ((1, 4000), (2, 100), (5, 333)):
@@ -100,6 +100,64 @@ def test_where_fewer_may_be_found_than_asked_for_the_rest_is_marked(
     queries = unit(count, seed=12).astype(np.float32)
     found = exact_rows(corpus, queries, 5, corpus.rows, allowed=allowed)
     assert np.array_equal(np.sort(found, axis=1), [[-1, -1, -1, 3, 1400]] * count)
+
+
+def test_a_commit_amid_a_search_does_not_disturb_it(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refresh_index(corpus)
+    nearest = search(corpus, query(corpus, 4), 30)[0]
+    corpus.remove([image.uri for image in nearest])  # so that live rows are asked for
+    live_rows = Corpus.live_rows
+
+    def written_to(self: Corpus) -> np.ndarray:
+        add(Corpus.open(corpus.path), 10, seed=8)
+        return live_rows(self)
+
+    monkeypatch.setattr(Corpus, "live_rows", written_to)
+    found = search(corpus, query(corpus, 4), 5)[0]
+    assert len(found) == 5
+    assert not {n.uri for n in found} & {n.uri for n in nearest}
+
+
+def test_a_file_that_a_flat_index_does_not_need_goes_unless_another_writes(corpus: Corpus) -> None:
+    refresh_index(corpus)
+    leftover = corpus.path / "index.faiss"
+    leftover.write_bytes(b"of an earlier clipcal")
+    with Corpus.open(corpus.path).writing():
+        refresh_index(corpus)
+    assert leftover.exists()
+    refresh_index(corpus)
+    assert not leftover.exists()
+    assert search(corpus, query(corpus, 3), 1)[0][0].uri == "3.png"
+
+
+def test_a_flat_index_can_be_searched_while_it_is_renewed(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refresh_index(corpus)
+    found, renew = [], building.replacing
+
+    def watched(path: Path) -> object:
+        found.append(search(corpus, query(corpus, 3), 1, stale=True)[0][0].uri)
+        return renew(path)
+
+    add(corpus, 10, seed=8)
+    monkeypatch.setattr(building, "replacing", watched)
+    refresh_index(corpus)
+    assert found == ["3.png"]
+
+
+@pytest.mark.parametrize("count", [1, 40])
+@pytest.mark.parametrize("masked", [False, True])
+def test_what_is_no_number_is_never_found(corpus: Corpus, count: int, masked: bool) -> None:
+    queries = unit(count, seed=12).astype(np.float32)
+    allowed = np.ones(corpus.rows + 9, np.bool_)
+    expected = exact_rows(corpus, queries, 5, corpus.rows)
+    corpus.commit([], np.full((9, DIM), np.nan, np.float16), [None] * 9)
+    mask = allowed if masked else None
+    found = exact_rows(corpus, queries, 5, corpus.rows, allowed=mask)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_an_exact_index_is_no_file(corpus: Corpus) -> None:
@@ -135,7 +193,7 @@ def test_a_grown_corpus_extends_its_index_without_rebuilding(
     def refuse(*_: object) -> None:
         raise AssertionError("the index was built anew")
 
-    monkeypatch.setattr(neighbours, "_build", refuse)
+    monkeypatch.setattr(neighbours, "build", refuse)
     card = refresh_index(corpus)
     assert (card.kind, card.rows, card.trained_rows) == (kind, 1800, 1500)
     assert search(corpus, query(corpus, 1700), 1)[0][0].uri == "1700.png"
