@@ -140,8 +140,15 @@ class ImageFile:
 
     @property
     def pixels(self) -> int:
-        """How many pixels :meth:`decode` will make."""
-        return self._image.width * self._image.height
+        """For how many pixels :meth:`decode` needs memory.
+
+        As many as it makes; but of a progressive JPEG libjpeg holds the coefficients of the whole
+        image, whatever its fraction.
+        """
+        size = self._image.size
+        if self._drafted is not None and self._image.info.get("progressive"):
+            size = self._drafted[0]
+        return size[0] * size[1]
 
     def shrink(self, enough: Callable[[Size], Size]) -> None:
         """Have a JPEG decoded at 1/2, 1/4 or 1/8 of its size, where that leaves enough.

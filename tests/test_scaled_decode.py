@@ -146,6 +146,21 @@ def test_the_fraction_is_the_smallest_that_leaves_enough(
     assert fraction == 1 or min(size) / fraction >= GAP * 32
 
 
+@pytest.mark.parametrize(("exact", "progressive"), [(False, True), (True, True), (True, False)])
+def test_a_progressive_jpeg_takes_the_memory_of_the_whole_at_any_fraction(
+    exact: bool, progressive: bool
+) -> None:
+    seen: list[int] = []
+
+    def room(pixels: int) -> nullcontext[None]:
+        seen.append(pixels)
+        return nullcontext()
+
+    data = saved(smooth(800, 600), progressive=progressive)
+    load_pixels(data, preprocessing(), exact=exact, room=room)
+    assert seen == [800 * 600]
+
+
 def test_a_fraction_knows_what_it_stands_for() -> None:
     file = ImageFile(saved(smooth(1001, 763)))
     file.shrink(lambda size: (size[0] // 4, size[1] // 4))
