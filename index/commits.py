@@ -22,6 +22,8 @@ class Finished:
 
     Attributes
     ----------
+    first : int
+        The row of its first embedding: that after the batch before it.
     outcomes : list of Outcome
         Of the files up to the batch's last picture; their rows are in this batch or before it.
     contents : list of str
@@ -30,6 +32,7 @@ class Finished:
         float16 (n, dim).
     """
 
+    first: int
     outcomes: list[Outcome]
     contents: list[str]
     vectors: Embeddings
@@ -71,18 +74,37 @@ class Writer:
             self.commit()
 
     def commit(self) -> None:
-        """Commit all that waits."""
-        batches, self._waiting = self._waiting, []
-        if not batches:
-            return
-        contents: list[str | None] = [c for batch in batches for c in batch.contents]
-        vectors = np.concatenate([batch.vectors for batch in batches])
-        good = len(vectors) - self._give_up(vectors, contents)
-        self._write([o for batch in batches for o in batch.outcomes], vectors, contents, good)
+        """Commit all that waits; what fails to be committed goes on waiting."""
+        if self._waiting:
+            self._write_together(self._waiting)
+            self._waiting = []
+            self.on_commit()
+
+    def save(self) -> None:
+        """Commit what waits, as far as it comes next, and tell nobody; for a run that was stopped.
+
+        It can have been stopped between any two steps, so that batches wait that are committed
+        already, or the one before them is lost. Only rows tell.
+        """
+        following, rows = [], self.corpus.rows
+        for batch in self._waiting:
+            if batch.first == rows:
+                following.append(batch)
+                rows += len(batch.vectors)
+        self._waiting = []
+        if following:
+            self._write_together(following)
 
     def record(self, outcomes: Sequence[Outcome]) -> None:
         """Commit outcomes whose rows, if any, are committed already."""
         self._write(outcomes, np.empty((0, self.corpus.model.dim), np.float16), [], 0)
+        self.on_commit()
+
+    def _write_together(self, batches: Sequence[Finished]) -> None:
+        contents: list[str | None] = [c for batch in batches for c in batch.contents]
+        vectors = np.concatenate([batch.vectors for batch in batches])
+        good = len(vectors) - self._give_up(vectors, contents)
+        self._write([o for batch in batches for o in batch.outcomes], vectors, contents, good)
 
     def _give_up(self, vectors: Embeddings, contents: list[str | None]) -> int:
         """Void the rows without a finite embedding, for copies too. Returns how many.
@@ -112,4 +134,3 @@ class Writer:
         self.failed += failed
         self.skipped += len(told) - failed - good
         self._last = time.perf_counter()
-        self.on_commit()

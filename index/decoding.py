@@ -33,14 +33,15 @@ def decoding_of(corpus: Corpus) -> Decoding | None:
 
 
 def settle_decoding(corpus: Corpus, *, exact: bool) -> Decoding:
-    """Choose how a corpus decodes, once and for all, and note it there.
+    """Choose how a corpus decodes, for good once it holds embeddings, and note it there.
 
     Parameters
     ----------
     corpus : Corpus
         Held for writing.
     exact : bool
-        Whether exact decoding is asked for; what is settled is not changed by not asking.
+        Whether exact decoding is asked for; what is settled is not changed by not asking, and
+        by asking only while there are no embeddings.
 
     Returns
     -------
@@ -53,13 +54,13 @@ def settle_decoding(corpus: Corpus, *, exact: bool) -> Decoding:
         If exact decoding is asked for and the corpus holds embeddings of scaled decoding.
     """
     settled = decoding_of(corpus)
-    if exact and settled == "scaled":
+    if exact and settled == "scaled" and corpus.rows:
         raise StoreError(
             f"{corpus.path} decodes scaled, and --exact-decode asks for the reference's pixels; a "
             "corpus has one way. Leave --exact-decode away, or embed into a new corpus: "
             "clipcal embed SOURCE --exact-decode --corpus NEW"
         )
-    chosen: Decoding = settled or ("exact" if exact else "scaled")
-    if corpus.noted(KEY) is None:
+    chosen: Decoding = "exact" if exact else settled or "scaled"
+    if corpus.noted(KEY) != chosen:
         corpus.note(KEY, chosen)
     return chosen

@@ -2,7 +2,8 @@
 
 Files are handled in a fixed order and every batch but the last is full, so a run that was
 interrupted and started again makes the same batches, and the same bytes, as one that was not.
-Batches are made and committed in that order, whatever order the model finishes them in.
+Batches are made and committed in that order, whatever order the model finishes them in; a run that
+ends early commits those that are finished before it does.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -122,14 +124,27 @@ class EmbedOptions:
 class _Batch:
     """Pixels that wait for the model, or are there, and outcomes that wait for the commit.
 
-    `unsettled` counts the outcomes since the batch was begun or bookkeeping was last committed.
+    `unsettled` counts the outcomes since the batch was begun or bookkeeping was last committed;
+    `first` is the row that comes after those of the batches before it.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
     pixels: list[Pixels] = field(default_factory=list)
     contents: list[str] = field(default_factory=list)
     unsettled: int = 0
+    first: int = 0
     vectors: Future[Embeddings] | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its embeddings are there, if it has any."""
+        return self.vectors is None or self.vectors.done()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is done but there will be no embeddings."""
+        future = self.vectors
+        return future is not None and (future.cancelled() or future.exception(0) is not None)
 
 
 def embed(
@@ -241,6 +256,10 @@ class _Run:
                 self._writer.commit_if_due()
             self._launch()
             self._finish_all()
+        except BaseException:
+            with suppress(Exception):  # why the run ends is what to tell
+                self._save_finished()
+            raise
         finally:
             if self._inference is not None:
                 self._inference.close()
@@ -284,6 +303,7 @@ class _Run:
     def _launch(self) -> None:
         """Hand the batch to the model, and wait while too many are under way."""
         batch, self._batch = self._batch, _Batch()
+        batch.first = self._next_row - len(batch.pixels)
         if batch.pixels:
             batch.vectors = self._model().submit(batch.pixels)
             batch.pixels = []
@@ -294,14 +314,20 @@ class _Run:
 
     def _collect(self) -> None:
         """Take in the batches that are done, in their order."""
-        while self._flying and (self._flying[0].vectors is None or self._flying[0].vectors.done()):
+        while self._flying and self._flying[0].is_done:
             self._finish_first()
 
     def _finish_first(self) -> None:
         batch = self._flying.popleft()
         nothing = np.empty((0, self._corpus.model.dim), np.float16)
         vectors = nothing if batch.vectors is None else batch.vectors.result()
-        self._writer.add(Finished(batch.outcomes, batch.contents, vectors))
+        self._writer.add(Finished(batch.first, batch.outcomes, batch.contents, vectors))
+
+    def _save_finished(self) -> None:
+        """Commit what is finished of a run that cannot go on, and wait for nothing."""
+        while self._flying and self._flying[0].is_done and not self._flying[0].has_failed:
+            self._finish_first()
+        self._writer.save()
 
     def _finish_all(self) -> None:
         """Wait for every batch that is under way, and commit."""

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcal.errors import StoreError
+from clipcal.index.decoding import settle_decoding
 from clipcal.index.shards import Embeddings
 from clipcal.index.store import Corpus, Outcome
 from clipcal.models.identity import ModelIdentity
@@ -85,6 +86,8 @@ def import_vectors(folder: Path, corpus_path: Path, model: ModelIdentity) -> Imp
     try:
         with corpus.writing():
             run = corpus.start_run(json.dumps([str(folder)]))
+            if corpus.rows == 0:
+                settle_decoding(corpus, exact=True)
             for vectors, metadata in parts:
                 new, old = _import_part(corpus, _normalised(vectors), metadata)
                 embedded, skipped = embedded + new, skipped + old

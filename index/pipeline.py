@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,7 @@ from clipcal.errors import ImageError
 from clipcal.index.shards import Embeddings
 from clipcal.index.sources import SourceFile, Unreadable, stamp_of
 from clipcal.index.stages import Clock
+from clipcal.models.runtimes.cores import allowed_cpus
 
 if TYPE_CHECKING:
     from clipcal.models.session import ImageEncoder
@@ -36,6 +38,9 @@ MAX_BYTES = 2**30
 LARGE_BYTES = 2**26  # of larger files, one is in memory at a time
 MOST_PIXELS = 2**26  # decoded at once, by all threads: 256 MB in Pillow, and as much to turn them
 BATCHES_AHEAD = 2  # that wait for the model, beyond those that it works on
+
+# Both threads of a core: one decodes while the other waits for memory. A model takes whole cores.
+usable_cores = allowed_cpus
 
 
 class Decode(Protocol):
@@ -57,20 +62,31 @@ class Read:
 
 
 class Room:
-    """A number of pixels that may be decoded at once; an image that needs more comes alone."""
+    """A number of pixels that may be decoded at once; an image that needs more comes alone.
 
-    def __init__(self, pixels: int) -> None:
+    Parameters
+    ----------
+    pixels : int
+        How many.
+    waited : callable, optional
+        Told the seconds that a thread waited for room, before it goes on.
+    """
+
+    def __init__(self, pixels: int, waited: Callable[[float], object] | None = None) -> None:
         self._free = self._all = pixels
+        self._waited = waited
         self._changed = threading.Condition()
 
     @contextmanager
     def __call__(self, pixels: int) -> Iterator[None]:
         """Wait for room for `pixels`, and hold it during the block."""
-        wanted = min(pixels, self._all)
+        wanted, asked = min(pixels, self._all), time.perf_counter()
         with self._changed:
             self._changed.wait_for(lambda: self._free >= wanted)
             self._free -= wanted
         try:
+            if self._waited is not None:
+                self._waited(time.perf_counter() - asked)
             yield
         finally:
             with self._changed:
@@ -90,7 +106,7 @@ class Reader:
     clock : Clock
         Told the time of reading and decoding.
     workers : int
-        Threads; 0 takes one per core that this process may use.
+        Threads; 0 takes one per CPU that this process may use, of which a core can have two.
     """
 
     def __init__(
@@ -105,7 +121,7 @@ class Reader:
         self._clock = clock
         self._workers = workers or usable_cores()
         self._large = threading.Lock()
-        self._room = Room(MOST_PIXELS)
+        self._room = Room(MOST_PIXELS, waited=lambda spent: clock.add("decode", -spent))
 
     def results(
         self, files: Iterable[SourceFile]
@@ -183,10 +199,3 @@ class Inference:
     def close(self) -> None:
         """Begin nothing more; what an encoder works on it finishes by itself."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def usable_cores() -> int:
-    """The number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -21,7 +21,7 @@ class Stages:
     read : float
         Reading files and hashing them.
     decode : float
-        Decoding, resizing and cropping.
+        Decoding, resizing and cropping, without the wait for memory to do it in.
     infer : float
         In the model.
     write : float
@@ -57,7 +57,7 @@ class Clock:
             self.add(stage, time.perf_counter() - started)
 
     def add(self, stage: Stage, seconds: float) -> None:
-        """Count `seconds` more for `stage`."""
+        """Count `seconds` more for `stage`; less than none takes time back that was no work."""
         with self._lock:
             self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
 

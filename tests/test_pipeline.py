@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from clipcal.commands.embed import embed_command
 from clipcal.errors import StoreError
 from clipcal.index.decoding import decoding_of
 from clipcal.index.embed import EmbedOptions, EmbedReport, Progress, embed
+from clipcal.index.interchange import export_vectors, import_vectors
 from clipcal.index.pipeline import Inference, Reader, Room
 from clipcal.index.queries import image_query
 from clipcal.index.sources import discover
@@ -196,6 +198,105 @@ def test_batches_are_committed_in_groups_and_never_in_parts(
     assert commits == 1 or len(steps) > 1
 
 
+# --- ending early ------------------------------------------------------------------------------
+
+
+class Failing(TinyEncoder):
+    """Fails on its third batch once the fourth is there."""
+
+    streams = 2
+
+    def __init__(self, photos: Path) -> None:
+        super().__init__()
+        self._third, self._fourth = (
+            load_pixels((photos / name).read_bytes(), PREPROCESSING)
+            for name in ("00_0008.png", "00_0012.png")
+        )
+        self._fourth_is_done = threading.Event()
+
+    def encode(self, pixels: np.ndarray) -> np.ndarray:
+        if np.array_equal(pixels[0], self._third):
+            assert self._fourth_is_done.wait(SOON)
+            raise RuntimeError("out of memory")
+        vectors = super().encode(pixels)
+        if np.array_equal(pixels[0], self._fourth):
+            self._fourth_is_done.set()
+        return vectors
+
+
+def same_corpus(one: Corpus, other: Corpus) -> None:
+    np.testing.assert_array_equal(rows(one), rows(other))
+    told = [[(i.uri, i.state, i.row) for i in corpus.items()] for corpus in (one, other)]
+    assert told[0] == told[1]
+
+
+def test_a_run_that_fails_keeps_the_batches_before_the_one_that_failed(
+    run_embed: Run,
+    pictures: Draw,
+    corpus: Corpus,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("clipcal.index.commits.COMMIT_SECONDS", 1000.0)
+    photos = pictures(22)
+    run_embed(photos, corpus="whole")
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run_with(Failing(photos), corpus, photos)
+    assert corpus.rows == 8
+    assert run_with(TinyEncoder(), corpus, photos).embedded == 14
+    same_corpus(corpus, Corpus.open(tmp_path / "whole"))
+
+
+def test_what_stops_a_run_is_told_also_where_nothing_more_can_be_committed(
+    pictures: Draw, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clipcal.index.commits.COMMIT_SECONDS", 1000.0)
+
+    whole = Corpus.commit
+
+    def full(self: Corpus, outcomes: Any, vectors: np.ndarray, contents: Any) -> None:
+        if len(vectors):
+            raise StoreError("the disk is full")
+        whole(self, outcomes, vectors, contents)
+
+    monkeypatch.setattr(Corpus, "commit", full)
+    photos = pictures(22)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run_with(Failing(photos), corpus, photos)
+    assert corpus.rows == 0
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_run_stopped_while_it_commits_neither_loses_nor_doubles_a_batch(
+    run_embed: Run,
+    pictures: Draw,
+    corpus: Corpus,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    committed: bool,
+) -> None:
+    monkeypatch.setattr("clipcal.index.commits.COMMIT_SECONDS", 0.0)
+    photos = pictures(22)
+    run_embed(photos, corpus="whole")
+    whole, strikes = Corpus.commit, [3]
+
+    def struck(self: Corpus, *given: Any) -> None:
+        strikes[0] -= 1
+        if strikes[0] or committed:
+            whole(self, *given)
+        if not strikes[0]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Corpus, "commit", struck)
+    with pytest.raises(KeyboardInterrupt):
+        run_with(TinyEncoder(), corpus, photos)
+    monkeypatch.undo()
+    done = corpus.rows
+    assert done % 4 == 0 or done == 22
+    assert run_with(TinyEncoder(), corpus, photos).embedded == 22 - done
+    same_corpus(corpus, Corpus.open(tmp_path / "whole"))
+
+
 # --- room for pixels --------------------------------------------------------------------------
 
 
@@ -297,6 +398,25 @@ def test_exact_decoding_is_refused_where_scaled_embeddings_are(
     assert corpus.rows == 1
 
 
+def test_a_run_that_embeds_nothing_settles_nothing(
+    photographs: Path, corpus: Corpus, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"torn")
+    assert run_with(TinyEncoder(), corpus, tmp_path / "broken.jpg").embedded == 0
+    report = run_with(TinyEncoder(), corpus, photographs, exact_decode=True)
+    assert (report.embedded, report.decoding, decoding_of(corpus)) == (3, "exact", "exact")
+
+
+def test_imported_embeddings_are_exact_also_after_a_run_that_embedded_nothing(
+    run_embed: Run, pictures: Draw, corpus: Corpus, tmp_path: Path
+) -> None:
+    run_embed(pictures(3), corpus="plain")
+    export_vectors(Corpus.open(tmp_path / "plain"), tmp_path / "vectors")
+    run_with(TinyEncoder(), corpus, pictures(0, folder="empty"))
+    import_vectors(tmp_path / "vectors", corpus.path, IDENTITY)
+    assert decoding_of(corpus) == "exact"
+
+
 # --- where the time went ----------------------------------------------------------------------
 
 
@@ -312,6 +432,23 @@ def test_every_stage_of_a_run_has_its_seconds(pictures: Draw, corpus: Corpus) ->
     assert min(stages.read, stages.decode, stages.write) > 0
     assert stages.infer >= 4 * 0.05
     assert sum(stages.shares().values()) == pytest.approx(1)
+
+
+def test_waiting_for_room_is_no_work(pictures: Draw) -> None:
+    clock, file = Clock(), discover([str(pictures(1))]).files[0]
+    everything = 2**40
+
+    def decode(data: bytes, *, room: Room) -> np.ndarray:
+        with room(everything):
+            return np.zeros((1, 1, 3), np.uint8)
+
+    reader = Reader(decode, lambda _: None, clock, workers=1)
+    with reader._room(everything):
+        thread = threading.Thread(target=reader.read, args=(file,))
+        thread.start()
+        time.sleep(0.5)
+    thread.join()
+    assert 0 < clock.stages().decode < 0.4
 
 
 def test_a_run_that_does_nothing_has_no_shares() -> None:
