@@ -99,6 +99,11 @@ def transaction(path: Path, database: sqlite3.Connection) -> Iterator[sqlite3.Co
 def told(path: Path, error: Exception) -> StoreError:
     """Say in clipcal's words what SQLite, or the reading of what it holds, says."""
     file = path / DATABASE
+    if isinstance(error, sqlite3.ProgrammingError):  # not the file's fault, but the caller's
+        return StoreError(
+            f"{file} was used in a way that cannot work: {error} Keep a corpus open as long as "
+            f"anything of it is read, names and hashes of its images too."
+        )
     if isinstance(error, sqlite3.OperationalError) and "no such" not in str(error):
         return StoreError(
             f"{file} cannot be used now: {error}. Make room on the disk, make the folder "

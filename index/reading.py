@@ -33,7 +33,7 @@ class Reading:
         return int(rows)
 
     def chain(self, rows: int) -> str:
-        """Name what the first `rows` embeddings are.
+        """Name what the first `rows` embeddings are, and how they came.
 
         Parameters
         ----------
@@ -43,8 +43,9 @@ class Reading:
         Returns
         -------
         str
-            A hash over their bytes; empty where no commit ended there, so that what was derived
-            from so many rows is of another history.
+            A hash over their bytes, commit by commit: two corpora of the same embeddings have two
+            chains where commits ended elsewhere. Empty where none ended at `rows`, so that what
+            was derived from so many rows is of another history.
         """
         if rows == 0:
             return self.model.fingerprint
@@ -104,6 +105,36 @@ class Reading:
         query = f"SELECT id, coalesce({column}, '') FROM items WHERE id BETWEEN ? AND ?"
         found = dict(self._read(query, int(ids.min()), int(ids.max())))
         return [found[number] for number in ids.tolist()]
+
+    def contents(self, ids: Rows, rows: Rows) -> list[str]:
+        """Look up the hashes of what was embedded: empty where none is known.
+
+        Parameters
+        ----------
+        ids : Rows
+            int64 (n,), of items that :meth:`embedded` told; best near each other.
+        rows : Rows
+            int64 (n,), the rows that it told with them. An item whose file has changed since
+            points to another row now, and its own hash is of another content.
+
+        Returns
+        -------
+        list of str
+            SHA-256 of the file behind each row.
+        """
+        if len(ids) == 0:
+            return []
+        query = "SELECT id, row, coalesce(sha256, '') FROM items WHERE id BETWEEN ? AND ?"
+        found = {n: (row, sha) for n, row, sha in self._read(query, int(ids.min()), int(ids.max()))}
+        pairs = zip(ids.tolist(), rows.tolist(), strict=True)
+        return [
+            found[number][1] if found[number][0] == row else self._content_of(row)
+            for number, row in pairs
+        ]
+
+    def _content_of(self, row: int) -> str:
+        found = self._read("SELECT coalesce(sha256, '') FROM vectors WHERE row = ?", row)
+        return str(found[0][0]) if found else ""
 
     def known_files(self) -> dict[str, tuple[int | None, str | None]]:
         """Size and stamp of every embedded file when it was last read, by its URI."""

@@ -1,8 +1,9 @@
 """The corpus: a SQLite database and the embeddings that it names.
 
 A transaction of the database is the commit point. Embeddings are written to the shards first;
-they exist once the transaction that names their rows has committed, so a run killed at any moment
-loses no more than the batch in flight.
+they exist once the transaction that names their rows has committed. Whole batches are committed
+in groups, about once a second (``commits.py``), so a run killed at any moment loses about a
+second's work and the batches under way, and never leaves a part of a batch.
 """
 
 from __future__ import annotations

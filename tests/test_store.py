@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from clipcal.index.database import connect, version_of
 from clipcal.index.schema import SCHEMA_VERSION, VERSIONS
 from clipcal.index.shards import Shards
 from clipcal.index.store import Corpus, Outcome, Suggestion
+from clipcal.index.texts import ItemTexts
 
 
 def vectors(count: int, seed: int = 0) -> np.ndarray:
@@ -275,6 +277,45 @@ def test_an_inclusion_that_is_no_probability_keeps_nothing(
     with pytest.raises(sqlite3.IntegrityError):
         corpus.add_suggestions([(0, inclusion, False)], method="m", seed=0, frame=1)
     assert corpus.rounds() == []
+
+
+def test_a_hash_is_that_of_what_was_embedded_even_if_the_file_has_changed_since(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    outcomes = [Outcome(f"{n}.png", sha256, row=n) for n, sha256 in enumerate("abc")]
+    outcomes += [Outcome("imported.png", "a", row=3), Outcome("named.png", row=4)]
+    corpus.commit(outcomes, vectors(5), ["a", "b", "c", None, None])
+    ids, rows = corpus.embedded()
+    hashes = ItemTexts(corpus, "sha256", ids, rows)
+    expected = ["a", "b", "c", "a", ""]
+    assert list(hashes) == expected
+    other = Corpus.open(corpus.path)
+    other.commit([Outcome("1.png", "d", row=5)], vectors(1), ["d"])
+    other.commit([Outcome("2.png", reason="torn")], vectors(0), [])
+    other.remove(["0.png"])
+    assert list(hashes) == [hashes[place] for place in range(5)] == hashes[:] == expected
+    assert (hashes[-4], hashes[1:3]) == ("b", ["b", "c"])
+    assert list(ItemTexts(corpus, "uri", ids)) == [outcome.uri for outcome in outcomes]
+
+
+def test_texts_can_be_read_from_several_threads(corpus: Corpus) -> None:
+    names = [f"{n}.png" for n in range(200)]
+    corpus.commit([Outcome(name, row=0) for name in names], vectors(1), ["a"])
+    texts = ItemTexts(corpus, "uri", corpus.embedded()[0])
+    assert sqlite3.threadsafety == 3
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(texts.__getitem__, range(200))) == names
+
+
+def test_a_corpus_read_after_it_was_closed_says_so_and_not_that_it_is_damaged(
+    corpus: Corpus,
+) -> None:
+    corpus.commit([Outcome("a", row=0)], vectors(1), ["a"])
+    texts = ItemTexts(corpus, "uri", corpus.embedded()[0])
+    corpus.close()
+    with pytest.raises(StoreError, match="closed database.*Keep a corpus open") as told:
+        texts[0]
+    assert "damaged" not in str(told.value)
 
 
 def test_images_are_told_in_bulk_as_one_by_one(
