@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcal.errors import StoreError
+from clipcal.models.runtimes.cores import allowed_cpus as _processors
 
 Embeddings = NDArray[np.float16]  # (n, dim), rows L2-normalised
 Rows = NDArray[np.int64]  # (n,), global row numbers
@@ -191,11 +192,6 @@ def _stretches(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
         end = min(start + size, start - start % ROWS_PER_SHARD + ROWS_PER_SHARD, stop)
         yield start, end
         start = end
-
-
-def _processors() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _lacks_rows(path: Path, detail: str) -> str:

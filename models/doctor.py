@@ -10,9 +10,9 @@ from clipcal.errors import ProviderError
 from clipcal.models.bundle import Bundle
 from clipcal.models.measure import encoder_rate, processor
 from clipcal.models.runtimes import openvino
-from clipcal.models.runtimes.choice import DEVICES, obstacle
+from clipcal.models.runtimes.choice import DEVICES, PROVIDERS, obstacle
 from clipcal.models.runtimes.cores import allowed_cpus
-from clipcal.models.session import CPU, CUDA, OPENVINO, TENSORRT, ImageEncoder, open_image_encoder
+from clipcal.models.session import ImageEncoder, open_image_encoder
 
 PACKAGES = (
     "onnxruntime-gpu",
@@ -23,11 +23,10 @@ PACKAGES = (
     "torch",
     "open_clip_torch",
 )
-_PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT, "openvino": OPENVINO}
 SECONDS_TO_MEASURE = 1.0
 _NOT_TIMED = (
     "not timed: TensorRT is here, and first builds its engines for minutes. "
-    "Next: clipcal embed --device tensorrt"
+    "Next: clipcal bench --device tensorrt"
 )
 
 
@@ -68,7 +67,7 @@ class Examination:
     python, system : str
         Versions.
     cores : int
-        CPU cores that this process may use.
+        Logical CPUs that this process may use.
     processor : str
         The CPU's name.
     cpu_features : tuple of str
@@ -83,7 +82,7 @@ class Examination:
     provider : str
         What the model ran on.
     note : str or None
-        Why something faster that seems to be here was not taken.
+        What would be faster.
     model : str
         The model that was timed.
     images_per_second : float
@@ -125,7 +124,7 @@ def examine(bundle: Bundle, *, device: str = "auto") -> Examination:
     Raises
     ------
     ProviderError
-        If the device was asked for and is not there.
+        If the device was asked for and cannot be used.
     BundleError
         If the model's graph is damaged.
     """
@@ -151,7 +150,7 @@ def examine(bundle: Bundle, *, device: str = "auto") -> Examination:
 
 
 def _on(bundle: Bundle, device: str, taken: Timed) -> Timed:
-    if _PROVIDERS[device] == taken.provider:
+    if PROVIDERS[device] == taken.provider:
         return replace(taken, device=device)
     reason = obstacle(device) or (_NOT_TIMED if device == "tensorrt" else None)
     if reason is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import platform
 import statistics
 import sys
@@ -23,7 +22,9 @@ import onnxruntime
 from clipcal.errors import ProviderError
 from clipcal.models.bundle import Bundle, Preprocessing
 from clipcal.models.ceiling import Product
-from clipcal.models.session import CPU, DEVICES, ImageEncoder, Pixels, open_image_encoder
+from clipcal.models.runtimes.cores import allowed_cpus
+from clipcal.models.runtimes.onnx_runtime import open_on_cpu, session_options
+from clipcal.models.session import DEVICES, ImageEncoder, Pixels, open_image_encoder
 
 LEAST_RUNS = 3
 SHORT_BATCH = 8
@@ -175,7 +176,12 @@ def encode_at_once(pool: Executor, encoder: ImageEncoder, pixels: Pixels) -> Non
 
 
 def run_times(
-    bundle: Bundle, *, seconds: float, devices: Iterable[str] = DEVICES, threads: int | None = None
+    bundle: Bundle,
+    *,
+    seconds: float,
+    devices: Iterable[str] = DEVICES,
+    threads: int | None = None,
+    opened: Mapping[str, ImageEncoder] | None = None,
 ) -> list[RunTime]:
     """Measure a model on every device that is here; for the others, tell why not.
 
@@ -189,18 +195,29 @@ def run_times(
         Names as ``--device`` takes them; ``auto`` is passed over, being one of the others.
     threads : int, optional
         CPU threads of the model.
+    opened : mapping of str to ImageEncoder, optional
+        By device, what is open already: a GPU may have no room for the model twice.
 
     Returns
     -------
     list of RunTime
         In the order of `devices`.
     """
-    return [_run_time(bundle, device, seconds, threads) for device in devices if device != "auto"]
+    open_already = opened or {}
+
+    def encoder_on(device: str) -> ImageEncoder:
+        found = open_already.get(device)
+        return found or open_image_encoder(bundle, device=device, threads=threads)
+
+    named = [device for device in devices if device != "auto"]
+    return [_run_time(bundle, device, encoder_on, seconds) for device in named]
 
 
-def _run_time(bundle: Bundle, device: str, seconds: float, threads: int | None) -> RunTime:
+def _run_time(
+    bundle: Bundle, device: str, encoder_on: Callable[[str], ImageEncoder], seconds: float
+) -> RunTime:
     try:
-        encoder = open_image_encoder(bundle, device=device, threads=threads)
+        encoder = encoder_on(device)
         batch = _short_batch(encoder) if device in ON_CPU else None
         found = encoder_rate(encoder, bundle.manifest.preprocessing, seconds=seconds, batch=batch)
     except ProviderError as error:
@@ -217,7 +234,9 @@ def _short_batch(encoder: ImageEncoder) -> int:
 # --- where the time goes ----------------------------------------------------------------------
 
 
-def profile(file: Path, pixels: Pixels, *, threads: int | None = None) -> Profile:
+def profile(
+    file: Path, pixels: Pixels, *, threads: int | None = None, half: bool = False
+) -> Profile:
     """Run a visual graph in ONNX Runtime on the CPU, and add up its time by operator.
 
     Parameters
@@ -228,6 +247,8 @@ def profile(file: Path, pixels: Pixels, *, threads: int | None = None) -> Profil
         What it takes.
     threads : int, optional
         CPU threads; every physical core by default.
+    half : bool
+        Whether it computes in float16.
 
     Returns
     -------
@@ -235,7 +256,7 @@ def profile(file: Path, pixels: Pixels, *, threads: int | None = None) -> Profil
         Shares of the time, and the shapes of the products with weights.
     """
     with tempfile.TemporaryDirectory() as folder:
-        session = _profiling_session(file, Path(folder), threads)
+        session = _profiling_session(file, Path(folder), threads, half=half)
         feed = {session.get_inputs()[0].name: pixels}
         for _ in range(1 + _RUNS_PROFILED):
             session.run(None, feed)
@@ -244,14 +265,12 @@ def profile(file: Path, pixels: Pixels, *, threads: int | None = None) -> Profil
 
 
 def _profiling_session(
-    file: Path, folder: Path, threads: int | None
+    file: Path, folder: Path, threads: int | None, *, half: bool
 ) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
+    options = session_options(threads or 0)
     options.enable_profiling = True
     options.profile_file_prefix = str(folder / "profile")
-    options.log_severity_level = 4
-    options.intra_op_num_threads = threads or 0
-    return onnxruntime.InferenceSession(str(file), options, providers=[CPU])
+    return open_on_cpu(file, options, half=half)
 
 
 def _summed(events: Sequence[Mapping[str, Any]], batch: int) -> Profile:
@@ -296,9 +315,8 @@ def _convolution(inputs: Sequence[Sequence[int]], out: Sequence[int]) -> Product
 
 
 def cores() -> int:
-    """Count the CPU cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    """Count the logical CPUs that this process may use."""
+    return allowed_cpus()
 
 
 def processor() -> tuple[str, tuple[str, ...]]:

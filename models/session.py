@@ -61,7 +61,7 @@ class Encoder(Protocol):
 
     @property
     def note(self) -> str | None:
-        """Why ``auto`` did not take something faster that seems to be here."""
+        """What would be faster: why ``auto`` passed it over, or that an int8 bundle is on a GPU."""
 
 
 class ImageEncoder(Encoder, Protocol):
@@ -107,7 +107,7 @@ def open_image_encoder(
     device : {"auto", "cpu", "cuda", "tensorrt", "openvino"}
         ``auto`` takes CUDA where it really starts, else OpenVINO where it is installed and reads
         the graph, else ONNX Runtime on the CPU (``cpu``); the encoder's ``provider`` says which,
-        its ``note`` why something faster was not taken.
+        its ``note`` what would be faster.
     threads : int, optional
         CPU threads that the model may use, all streams together; every physical core by default.
     batch_sizes : sequence of int, optional
@@ -123,7 +123,7 @@ def open_image_encoder(
     Raises
     ------
     ProviderError
-        If the device was asked for and is not there.
+        If the device was asked for and cannot be used.
     BundleError
         If the graph is damaged or does not fit its manifest.
     """
@@ -159,7 +159,7 @@ def open_text_encoder(
     Raises
     ------
     ProviderError
-        If the device was asked for and is not there.
+        If the device was asked for and cannot be used.
     BundleError
         If the graph or the tokenizer is damaged or does not fit the manifest.
     """
@@ -178,10 +178,11 @@ def _graph_file(
     exact: bool = False,
 ) -> GraphFile:
     manifest = bundle.manifest
+    in_float = exact and manifest.precision == "int8"  # of an int8 bundle only images are in int8
     return GraphFile(
         path=path,
         sha256=manifest.files.get(path.name, ""),
-        precision=manifest.precision,
+        precision="fp32" if in_float else manifest.precision,
         row_shape=row_shape,
         threads=threads or usable_cores(),
         batch_sizes=batch_sizes,

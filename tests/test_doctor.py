@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 pytest.importorskip("onnx")
 from small_bundle import write_bundle
 
+from clipcal.cli import app
 from clipcal.errors import ProviderError
 from clipcal.models import doctor
 from clipcal.models.bundle import Bundle
@@ -31,6 +34,14 @@ def test_every_device_either_ran_or_says_why_not(bundle: Bundle) -> None:
         assert each.missing is None or "Next: " in each.missing
     taken = [each for each in found.run_times if each.provider == found.provider]
     assert [each.images_per_second for each in taken] == [found.images_per_second]
+
+
+def test_what_would_time_tensorrt_is_a_command_as_typed() -> None:
+    program, name, *words = shlex.split(doctor._NOT_TIMED.partition("Next: ")[2])
+    assert program == "clipcal"
+    command = app.get_command(click.Context(app), name)
+    assert command is not None
+    command.make_context(name, words)  # an argument that is missing raises
 
 
 def test_a_run_time_that_fails_is_told_and_the_others_are_timed(

@@ -25,6 +25,8 @@ from small_bundle import DIM, SIDE, visual_graph, write_bundle, write_manifest
 
 from clipcal.commands import common
 from clipcal.errors import BundleError, ProviderError
+from clipcal.index import shards
+from clipcal.models import measure
 from clipcal.models.bundle import Bundle
 from clipcal.models.runtimes import choice, cores, nvidia, onnx_runtime
 from clipcal.models.runtimes import openvino as on_openvino
@@ -146,7 +148,7 @@ def test_cuda_that_does_not_start_is_an_error_if_asked_for_and_told_if_not(
     assert encoder.note is not None
     assert encoder.note.startswith("CUDA was not taken: ")
     for device, name in (("cuda", "CUDA"), ("tensorrt", "TensorRT")):
-        expected = rf"^{name} was asked for and is not there: .*--device cpu"
+        expected = rf"^{name} was asked for and cannot be used: .*--device cpu"
         with pytest.raises(ProviderError, match=expected) as info:
             open_image_encoder(bundle, device=device)
         assert "\n" not in str(info.value)
@@ -184,6 +186,32 @@ def test_tensorrt_gets_one_engine_for_all_sizes_kept_by_content(
     asked.clear()
     GpuSession(graph_file(bundle, precision="fp16"), TENSORRT)
     assert asked[0][1]["trt_fp16_enable"] == "1"
+
+
+def test_an_int8_bundle_on_a_gpu_computes_in_floats_and_says_what_is_for_a_gpu(
+    bundle: Bundle, pretend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    narrow = Bundle(bundle.path, bundle.manifest.model_copy(update={"precision": "int8"}))
+    for provider, device, arithmetic in (
+        (CUDA, "auto", "float32"),
+        (CUDA, "cuda", "float32"),
+        (TENSORRT, "tensorrt", "tf32"),
+    ):
+        pretend(lambda file, provider=provider: Pretender(file, provider))
+        encoder = open_image_encoder(narrow, device=device)
+        assert (encoder.provider, encoder.arithmetic) == (provider, arithmetic)
+        assert "--precision fp16" in str(encoder.note)
+        assert open_text_encoder(narrow, device=device).note is None
+
+
+def test_only_the_images_of_an_int8_bundle_are_computed_in_int8(bundle: Bundle) -> None:
+    narrow = Bundle(bundle.path, bundle.manifest.model_copy(update={"precision": "int8"}))
+    images, sentences = (
+        each(narrow, device="cpu") for each in (open_image_encoder, open_text_encoder)
+    )
+    assert (images.arithmetic, images.note) == ("int8", None)
+    assert (sentences.arithmetic, sentences.note) == ("float32", None)
 
 
 def test_auto_never_takes_tensorrt(bundle: Bundle, pretend: Any) -> None:
@@ -362,18 +390,38 @@ def test_callers_and_pool_together_are_the_threads_granted(
 def test_cores_are_what_affinity_and_the_container_grant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quota = tmp_path / "cpu.max"
-    monkeypatch.setattr(cores, "_QUOTA", quota)
+    monkeypatch.setattr(cores, "_GROUP", tmp_path)
     monkeypatch.setattr(cores, "_affinity", lambda: set(range(16)))
     monkeypatch.setattr(cores, "_siblings", lambda cpu: str(cpu // 2))
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
-    assert (cores.allowed_cpus(), cores.usable_cores()) == (16, 8)
-    quota.write_text("max 100000\n")
-    assert (cores.allowed_cpus(), cores.usable_cores()) == (16, 8)
-    quota.write_text("300000 100000\n")
-    assert (cores.allowed_cpus(), cores.usable_cores()) == (3, 3)
-    quota.write_text("20000 100000\n")
-    assert cores.usable_cores() == 1
+    first = tmp_path / "cpu"
+    first.mkdir()
+    (first / "cpu.cfs_period_us").write_text("100000\n")
+
+    def counted() -> tuple[int, int]:
+        assert measure.cores() == shards._processors() == cores.allowed_cpus()
+        return cores.allowed_cpus(), cores.usable_cores()
+
+    assert counted() == (16, 8)
+    for quota, unlimited, written in (
+        (first / "cpu.cfs_quota_us", "-1\n", "{}\n"),
+        (tmp_path / "cpu.max", "max 100000\n", "{} 100000\n"),
+    ):
+        quota.write_text(unlimited)
+        assert counted() == (16, 8)
+        quota.write_text(written.format(300_000))
+        assert counted() == (3, 3)
+        quota.write_text(written.format(20_000))
+        assert counted() == (1, 1)
+        quota.unlink()
+
+
+def test_counting_cores_loads_nothing() -> None:
+    code = (
+        "import sys, clipcal.models.runtimes.cores\n"
+        "assert not {'onnxruntime', 'numpy', 'openvino'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_an_unknown_length_fits_and_another_does_not() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from small_bundle import DIM, LENGTH, SIDE, visual_graph, write_bundle, write_ma
 from clipcal.errors import BundleError, ProviderError
 from clipcal.models.bundle import Bundle
 from clipcal.models.runtimes import choice
+from clipcal.models.runtimes.base import GraphFile, Port
+from clipcal.models.runtimes.batches import BatchedGraph
 from clipcal.models.session import open_image_encoder, open_text_encoder, split_batch
 
 ON_THIS_CPU = [device for device in ("cpu", "openvino") if choice.obstacle(device) is None]
@@ -165,6 +169,59 @@ def test_the_graph_only_sees_the_sizes_announced(
     for count in (1, 2, 7, 9, 31, 33, 70):
         encoder.encode(noise(count))
     assert set(seen) == set(encoder.batch_sizes) == {1, 4, 16}
+
+
+class Summing:
+    """A session of two streams that adds up a row; `before` is done before every batch."""
+
+    provider, arithmetic, streams, batch_sizes = "Sum", "float32", 2, (1,)
+    ports = (Port("int64", (2,)), Port("float32", (1,)))
+
+    def __init__(self, before: Callable[[Any], object]) -> None:
+        self._before = before
+
+    def run(self, rows: Any) -> Any:
+        self._before(rows)
+        return rows.sum(axis=1, keepdims=True).astype(np.float32)
+
+
+def batched(before: Callable[[Any], object]) -> BatchedGraph:
+    file = GraphFile(Path("sum.onnx"), "", "fp32", (2,), threads=2)
+    return BatchedGraph(file, Summing(before), "int64", 1)
+
+
+def test_the_batches_of_one_caller_run_in_all_streams_and_come_in_order() -> None:
+    two = threading.Barrier(2, timeout=20)  # each batch waits for another one beside it
+    rows = np.arange(16).reshape(8, 2)
+    found = batched(lambda _: two.wait()).run(rows)
+    np.testing.assert_array_equal(found[:, 0], rows.sum(axis=1))
+
+
+def test_a_batch_that_fails_among_others_is_told_and_spoils_no_later_call() -> None:
+    def before(rows: Any) -> None:
+        if 13 in rows:
+            raise RuntimeError("unlucky")
+
+    graph = batched(before)
+    rows = np.arange(16).reshape(8, 2)
+    with pytest.raises(ProviderError, match="Sum failed on a batch of 1: unlucky"):
+        graph.run(rows)
+    np.testing.assert_array_equal(graph.run(rows[:6])[:, 0], rows[:6].sum(axis=1))
+
+
+def test_the_threads_of_an_encoder_end_with_it(bundle: Bundle) -> None:
+    before = set(threading.enumerate())
+    encoder = open_image_encoder(bundle, device="cpu", threads=2)
+    encoder.encode(noise(1))
+    assert set(threading.enumerate()) <= before  # one batch needs none
+    encoder.encode(noise(40))
+    began = set(threading.enumerate()) - before
+    assert began
+    del encoder
+    gc.collect()
+    for thread in began:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in began)
 
 
 def test_memory_stays_flat_over_many_batches(bundle: Bundle, device: str) -> None:

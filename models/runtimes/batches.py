@@ -6,7 +6,8 @@ to the last bit whatever shares its batch, and memory is allocated once per size
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -45,9 +46,14 @@ class BatchedGraph:
                 f"-o {file.path.parent}"
             )
         self.session, self.dim, self.row_shape = session, dim, file.row_shape
+        # It begins threads only when it gets work, and ends them when nothing holds it any more.
+        self._pool = ThreadPoolExecutor(session.streams, thread_name_prefix="batches")
 
     def run(self, rows: Rows) -> Embeddings:
         """Embed n rows as float32 (n, dim); from several threads at once if need be.
+
+        Rows of more than one batch are dealt over the session's streams, so that a single caller
+        has every core too. What a batch gives does not depend on the thread that runs it.
 
         Raises
         ------
@@ -57,12 +63,22 @@ class BatchedGraph:
         if rows.shape[1:] != self.row_shape:
             raise ValueError(f"rows of shape {rows.shape[1:]}, the graph takes {self.row_shape}")
         embeddings = np.empty((len(rows), self.dim), np.float32)
-        start = 0
-        for size in split_batch(len(rows), self.session.batch_sizes):
-            chunk = rows[start : start + size]
-            embeddings[start : start + size] = self._run_padded(chunk, size)[: len(chunk)]
-            start += size
+
+        def embed(batch: tuple[int, int]) -> None:
+            start, size = batch
+            part = rows[start : start + size]
+            embeddings[start : start + size] = self._run_padded(part, size)[: len(part)]
+
+        self._each(embed, list(_placed(len(rows), self.session.batch_sizes)))
         return embeddings
+
+    def _each(
+        self, work: Callable[[tuple[int, int]], None], batches: list[tuple[int, int]]
+    ) -> None:
+        several = len(batches) > 1 and self.session.streams > 1
+        done: Iterable[None] = self._pool.map(work, batches) if several else map(work, batches)
+        for _ in done:  # raises what a batch raised, and begins no further one
+            pass
 
     def _run_padded(self, rows: Rows, size: int) -> Embeddings:
         if len(rows) < size:
@@ -101,6 +117,14 @@ def split_batch(count: int, sizes: Sequence[int]) -> Iterator[int]:
         size = above[0] if pad else fitting[-1]
         yield size
         count -= size
+
+
+def _placed(count: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Give each batch's first row and its size."""
+    start = 0
+    for size in split_batch(count, sizes):
+        yield start, size
+        start += size
 
 
 def _written(ports: Sequence[Port]) -> str:

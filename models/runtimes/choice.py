@@ -8,11 +8,16 @@ from clipcal.errors import ProviderError
 from clipcal.models.runtimes import nvidia, openvino
 from clipcal.models.runtimes.base import GraphFile, GraphSession
 from clipcal.models.runtimes.nvidia import CUDA, TENSORRT, GpuSession
-from clipcal.models.runtimes.onnx_runtime import CpuSession, cpu_session
+from clipcal.models.runtimes.onnx_runtime import CPU, CpuSession, cpu_session
 from clipcal.models.runtimes.openvino import OPENVINO, OpenVinoSession
 
 DEVICES = ("auto", "cpu", "cuda", "tensorrt", "openvino")
+PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT, "openvino": OPENVINO}
 NAMES = {"cuda": "CUDA", "tensorrt": "TensorRT", "openvino": OPENVINO}
+_INT8_ON_A_GPU = (
+    "An int8 bundle is for CPUs; on a GPU its products are computed in floats. An fp16 bundle is "
+    "for a GPU: clipcal export NAME --precision fp16"
+)
 
 
 def open_graph(file: GraphFile, device: str) -> tuple[GraphSession, str | None]:
@@ -32,27 +37,22 @@ def open_graph(file: GraphFile, device: str) -> tuple[GraphSession, str | None]:
     session : GraphSession
         What computes.
     note : str or None
-        With ``auto``: why something faster that seems to be here was not taken.
+        What would be faster: with ``auto``, why something that seems to be here was not taken;
+        on a GPU, that an int8 graph is not for it.
 
     Raises
     ------
     ProviderError
-        If the device was asked for and is not there.
+        If the device was asked for and cannot be used.
     BundleError
         If the graph is damaged.
     """
     if device not in DEVICES:
         raise ProviderError(f"There is no device {device!r}. Choose one of {', '.join(DEVICES)}.")
-    if device == "auto":
-        return _fastest(file)
-    if device == "cpu":
-        return CpuSession(file), None
-    try:
-        return _open(file, device), None
-    except ProviderError as error:
-        # A damaged graph is told as such, whatever the device.
-        cpu_session(file.path, half=file.precision == "fp16")
-        raise ProviderError(f"{NAMES[device]} was asked for and is not there: {error}") from error
+    session, notes = _fastest(file) if device == "auto" else (_asked_for(file, device), [])
+    if file.precision == "int8" and session.provider in (CUDA, TENSORRT):
+        notes.append(_INT8_ON_A_GPU)
+    return session, " ".join(notes) or None
 
 
 def obstacle(device: str) -> str | None:
@@ -61,6 +61,17 @@ def obstacle(device: str) -> str | None:
         return openvino.obstacle()
     provider = {"cuda": CUDA, "tensorrt": TENSORRT}.get(device)
     return nvidia.obstacle(provider) if provider else None
+
+
+def _asked_for(file: GraphFile, device: str) -> GraphSession:
+    if device == "cpu":
+        return CpuSession(file)
+    try:
+        return _open(file, device)
+    except ProviderError as error:
+        # A damaged graph is told as such, whatever the device.
+        cpu_session(file.path, half=file.precision == "fp16")
+        raise ProviderError(f"{NAMES[device]} was asked for and cannot be used: {error}") from error
 
 
 def _open(file: GraphFile, device: str) -> GraphSession:
@@ -72,14 +83,15 @@ def _open(file: GraphFile, device: str) -> GraphSession:
     return openers[device]()
 
 
-def _fastest(file: GraphFile) -> tuple[GraphSession, str | None]:
+def _fastest(file: GraphFile) -> tuple[GraphSession, list[str]]:
+    """Open what is fastest, and say why something faster was not taken."""
     passed_over: list[str] = []
     for device in _present():
         try:
-            return _open(file, device), " ".join(passed_over) or None
+            return _open(file, device), passed_over
         except ProviderError as error:
             passed_over.append(f"{NAMES[device]} was not taken: {error}")
-    return CpuSession(file), " ".join(passed_over) or None
+    return CpuSession(file), passed_over
 
 
 def _present() -> list[str]:

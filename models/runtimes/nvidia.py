@@ -94,7 +94,8 @@ class GpuSession:
 
 
 def _arithmetic(precision: str, provider: str) -> str:
-    computed = ARITHMETIC[precision]
+    # ONNX Runtime makes integer products of quantised ones for CPUs only.
+    computed = ARITHMETIC["fp32" if precision == "int8" else precision]
     # ONNX Runtime has no option that keeps TensorRT from TF32; only this variable does.
     allowed = os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"
     return "tf32" if provider == TENSORRT and computed == "float32" and allowed else computed
