@@ -117,32 +117,41 @@ def _measure(
     from clipcal.index.measure import measure_stages
     from clipcal.models import measure
     from clipcal.models.ceiling import ceilings
+    from clipcal.models.runtimes.cores import allowed_cpus
     from clipcal.models.session import open_image_encoder
 
     encoder = open_image_encoder(bundle, device=device)
+    if encoder.note:
+        say(encoder.note, quiet=quiet)
+    chosen, cores = _device_of(encoder), allowed_cpus()
     preprocessing = bundle.manifest.preprocessing
     say(f"The model alone: {bundle.name}, {bundle.manifest.precision}", quiet=quiet)
     names = DEVICES if device in ("auto", *DEVICES) else (*DEVICES, device)
     run_times = measure.run_times(
-        bundle, seconds=DEVICES_SHARE * seconds / len(names), devices=names
+        bundle,
+        seconds=DEVICES_SHARE * seconds / len(names),
+        devices=names,
+        opened={chosen: encoder},
     )
+    speed = _speed_of(chosen, run_times)
     say("The matrix products alone", quiet=quiet)
-    shape = measure.profile(bundle.visual, measure.some_pixels(preprocessing, BATCH))
+    half = bundle.manifest.precision == "fp16"
+    shape = measure.profile(bundle.visual, measure.some_pixels(preprocessing, BATCH), half=half)
     found = ceilings(shape.products, seconds=CEILING_SHARE * seconds)
     say(f"The stages, one core, {len(paths):,} files", quiet=quiet)
     stages = measure_stages(
         paths, preprocessing, dim=bundle.manifest.dim, seconds=STAGES_SHARE * seconds
     )
     say("From file to stored embedding", quiet=quiet)
-    chosen = _device_of(encoder.provider, run_times, device)
-    speed = next(each.rate.median for each in run_times if each.device == chosen and each.rate)
-    whole, images = _whole(paths, bundle, encoder, WHOLE_SHARE * seconds, speed)
+    wanted = int(WHOLE_SHARE * seconds * min(speed, stages.prepared_by(cores)))
+    count = _count(paths, max(wanted, *encoder.batch_sizes), quiet=quiet)
+    whole = _whole(paths, bundle, encoder, count)
     _, flags = measure.processor()
     return Figures(
         model=bundle.name,
         precision=bundle.manifest.precision,
         builtin=builtin,
-        cores=measure.cores(),
+        cores=cores,
         flags=flags,
         run_times=tuple(run_times),
         chosen=chosen,
@@ -150,29 +159,52 @@ def _measure(
         batch=BATCH,
         stages=stages,
         whole=whole,
-        images=images,
+        images=count,
         peak_memory=measure.peak_memory(),
     )
 
 
-def _device_of(provider: str, run_times: Sequence[RunTime], device: str) -> str:
-    """Name the device that ``auto`` took."""
-    taken = (each.device for each in run_times if each.provider == provider)
-    return next(taken, device) if device == "auto" else device
+def _device_of(encoder: ImageEncoder) -> str:
+    """Name the device that was taken."""
+    from clipcal.models.runtimes.choice import PROVIDERS
+
+    return next(name for name, provider in PROVIDERS.items() if provider == encoder.provider)
 
 
-def _whole(
-    paths: Sequence[Path], bundle: Bundle, encoder: ImageEncoder, seconds: float, speed: float
-) -> tuple[float, int]:
-    """Embed as many images as fit the time, in copies of different content where there are few."""
+def _speed_of(device: str, run_times: Sequence[RunTime]) -> float:
+    """Return images a second on the device that was taken; it must have run."""
+    from clipcal.errors import ProviderError
+
+    found = next(each for each in run_times if each.device == device)
+    if found.rate is None:
+        raise ProviderError(str(found.missing))
+    return found.rate.median
+
+
+def _count(paths: Sequence[Path], wanted: int, *, quiet: bool) -> int:
+    """Return how many images to embed: `wanted`, or as many as may be copied."""
+    from clipcal.index.measure import COPIES_BYTES, copies_that_fit
+
+    count = copies_that_fit(paths, wanted, COPIES_BYTES)
+    if count < wanted:
+        limit = f"{COPIES_BYTES / 2**30:.0f} GiB"
+        say(
+            f"Embedding {count:,} images, not {wanted:,}: copies in the temporary folder end at "
+            f"{limit}.",
+            quiet=quiet,
+        )
+    return count
+
+
+def _whole(paths: Sequence[Path], bundle: Bundle, encoder: ImageEncoder, count: int) -> float:
+    """Embed `count` images, in copies of different content, and return images a second."""
     from clipcal.index.measure import different_copies, measure_whole
     from clipcal.models.measure import some_pixels
 
     batch = max(encoder.batch_sizes)
     encoder.encode(some_pixels(bundle.manifest.preprocessing, batch))  # the first run allocates
     with tempfile.TemporaryDirectory() as place:
-        copies = different_copies(paths, max(batch, int(speed * seconds)), Path(place))
-        return measure_whole(copies, bundle, encoder), len(copies)
+        return measure_whole(different_copies(paths, count, Path(place)), bundle, encoder)
 
 
 def _as_dict(figures: Figures) -> dict[str, Any]:
@@ -186,6 +218,8 @@ def _as_dict(figures: Figures) -> dict[str, Any]:
 
 
 def _show(figures: Figures, advice: Sequence[str]) -> None:
+    from clipcal.index.measure import WRITTEN_AT_ONCE
+
     stages = figures.stages
     rows = [
         *((f"model on {each.device}", _speed(each)) for each in figures.run_times),
@@ -196,7 +230,7 @@ def _show(figures: Figures, advice: Sequence[str]) -> None:
         ("read", f"{stages.read:.2f} ms"),
         ("decode and resize, exactly", f"{stages.decode_exact:.2f} ms a core"),
         ("decode and resize, scaled", f"{stages.decode_scaled:.2f} ms a core"),
-        ("write", f"{stages.write:.2f} ms"),
+        (f"write, {WRITTEN_AT_ONCE} in a commit", f"{stages.write:.2f} ms"),
         (f"file to stored embedding, {figures.chosen}", f"{figures.whole:.1f} images/s"),
     ]
     if figures.share is not None:

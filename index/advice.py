@@ -9,7 +9,6 @@ from clipcal.models.ceiling import Ceiling
 from clipcal.models.measure import ON_CPU, RunTime
 
 CLEARLY = 1.15  # a ratio below this may be noise
-MOST_WORKERS = 8  # embed's own choice ends here
 NEAR_THE_CEILING = 0.5
 NOISE = 1.05  # a share of the ceiling above this cannot be
 INTEGER_FLAGS = ("avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
@@ -26,7 +25,7 @@ class Figures:
     builtin : bool
         Whether it is the packaged model.
     cores : int
-        That this process may use.
+        Logical CPUs that this process may use; ``embed`` decodes in as many threads.
     flags : tuple of str
         What the processor has, in Linux's words.
     run_times : tuple of RunTime
@@ -86,7 +85,7 @@ class Figures:
     @property
     def preparing(self) -> float:
         """Images a second that all cores can read and decode, were there no model."""
-        return 1000 * self.cores / (self.stages.read + self.stages.decode_scaled)
+        return self.stages.prepared_by(self.cores)
 
 
 def advise(figures: Figures) -> list[str]:
@@ -153,14 +152,13 @@ def _preparing(figures: Figures) -> str | None:
     speed = figures.speed(figures.chosen)
     if speed is None:
         return None
-    per_image = (figures.stages.read + figures.stages.decode_scaled) / 1000
+    per_image = figures.stages.prepare / 1000
     if figures.share is None:  # another device computes, the cores only prepare
         if figures.preparing > speed:
             return None
-        workers = f" with --workers {figures.cores}" if figures.cores > MOST_WORKERS else ""
         return (
             f"The model could take {speed:.0f} images/s, but {figures.cores} cores prepare at most "
-            f"{figures.preparing:.0f}{workers}: more cores or smaller files help, a faster model "
+            f"{figures.preparing:.0f}: more cores or smaller files help, a faster model "
             "does not."
         )
     part = per_image / (per_image + figures.cores / speed)
@@ -176,11 +174,10 @@ def _reading(figures: Figures) -> str | None:
     """Waiting for files, which more threads can share."""
     if figures.stages.read < figures.stages.decode_scaled:
         return None
-    workers = 4 * min(figures.cores, MOST_WORKERS)
     return (
         f"Reading a file ({figures.stages.read:.1f} ms) takes longer than decoding it "
         f"({figures.stages.decode_scaled:.1f} ms): copy the files to a local disk, or read more at "
-        f"once: --workers {workers}"
+        f"once: --workers {4 * figures.cores}"
     )
 
 

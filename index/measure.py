@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate, cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 _Row = tuple[float, float, float, float, float]
 WRITTEN_AT_ONCE = 32
+COPIES_BYTES = 2**30  # in the temporary folder, which may be memory
 # A comment after the end of a JPEG (or PNG) file changes its content and not its picture.
 _MARK = b"copy %d"
 
@@ -47,7 +49,8 @@ class StageTimes:
         Both together: exactly, and as ``embed`` does it (JPEG is decoded at a fraction of its
         size where that is all that the model needs).
     write : float
-        Committing an embedding to a corpus, in batches of 32.
+        Committing an embedding to a corpus, 32 at once. ``embed`` commits about once a second:
+        what it finished by then, so that an embedding's share is smaller on a fast machine.
     """
 
     files: int
@@ -57,6 +60,15 @@ class StageTimes:
     decode_exact: float
     decode_scaled: float
     write: float
+
+    @property
+    def prepare(self) -> float:
+        """Reading and decoding together, as ``embed`` does it."""
+        return self.read + self.decode_scaled
+
+    def prepared_by(self, cores: int) -> float:
+        """Images a second that so many cores can read and decode, were there no model."""
+        return 1000 * cores / self.prepare
 
 
 def measure_stages(
@@ -86,16 +98,21 @@ def measure_stages(
         If no file is an image.
     """
     rows: list[_Row] = []
+    reasons: list[str] = []
     until = time.perf_counter() + seconds
     for path in paths:
         try:
             rows.append(_through(path, preprocessing))
-        except (ImageError, OSError):
+        except (ImageError, OSError) as error:
+            reasons.append(f"{path}: {error}")
             continue
         if time.perf_counter() > until:
             break
     if not rows:
-        raise SourceError("None of the files can be decoded. See why: clipcal embed, failures")
+        raise SourceError(
+            f"None of the {len(paths):,} files can be decoded ({reasons[0]}). Name a folder of "
+            "images: clipcal bench photos/"
+        )
     read, decode, resize, exact, scaled = map(statistics.median, zip(*rows, strict=True))
     return StageTimes(len(rows), read, decode, resize, exact, scaled, _writing(dim))
 
@@ -170,6 +187,27 @@ def measure_whole(
         finally:
             corpus.close()
     return report.images_per_second
+
+
+def copies_that_fit(paths: Sequence[Path], wanted: int, most_bytes: int) -> int:
+    """Count how many copies of `paths`, taken in turn, may be written.
+
+    Parameters
+    ----------
+    paths : sequence of pathlib.Path
+        The files.
+    wanted : int
+        How many copies there should be.
+    most_bytes : int
+        That they may take together.
+
+    Returns
+    -------
+    int
+        At most `wanted`, and at least 1.
+    """
+    sizes = (path.stat().st_size for path in islice(cycle(paths), wanted))
+    return max(1, sum(total <= most_bytes for total in accumulate(sizes)))
 
 
 def different_copies(paths: Sequence[Path], count: int, folder: Path) -> list[Path]:

@@ -15,16 +15,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipcal.cli import app
+from clipcal.commands import bench
+from clipcal.errors import ProviderError, SourceError
+from clipcal.index import measure as stages_of
 from clipcal.index.advice import Figures, advise
 from clipcal.index.embed import EmbedOptions, embed
-from clipcal.index.measure import StageTimes, different_copies, measure_stages
+from clipcal.index.measure import StageTimes, copies_that_fit, different_copies, measure_stages
 from clipcal.index.sources import discover
 from clipcal.index.store import Corpus
+from clipcal.models import measure
 from clipcal.models.bundle import Preprocessing
 from clipcal.models.ceiling import Ceiling, Product, ceilings, product_graph
 from clipcal.models.identity import ModelIdentity
-from clipcal.models.measure import Rate, RunTime, encoder_rate, profile, rate, some_pixels
+from clipcal.models.measure import (
+    Rate,
+    RunTime,
+    encoder_rate,
+    profile,
+    rate,
+    run_times,
+    some_pixels,
+)
 from clipcal.models.registry import find_bundle
+from clipcal.models.runtimes import onnx_runtime
 from clipcal.models.session import open_image_encoder
 
 SHAPE = Preprocessing(height=32, width=32, mean=(0, 0, 0), std=(1, 1, 1))
@@ -89,6 +102,39 @@ def test_a_profile_finds_the_products_with_weights_and_all_of_the_time() -> None
     assert flop[1] == pytest.approx(2 * flop[0], rel=0.01)
 
 
+def test_a_float16_graph_is_profiled_at_the_level_that_it_runs_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    levels, real = [], onnx_runtime.new_session
+
+    def spy(file: Path, options: onnxruntime.SessionOptions, providers: list[str]) -> object:
+        levels.append(options.graph_optimization_level)
+        return real(file, options, providers)
+
+    monkeypatch.setattr(onnx_runtime, "new_session", spy)
+    bundle = find_bundle(None)
+    found = profile(bundle.visual, some_pixels(bundle.manifest.preprocessing, 1), half=True)
+    assert levels == [onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED]
+    assert found.products
+
+
+def test_what_is_open_already_is_measured_without_being_opened_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise ProviderError("out of memory. Next: wait.")
+
+    bundle = find_bundle(None)
+    encoder = open_image_encoder(bundle, device="cpu", batch_sizes=(1,))
+    monkeypatch.setattr(measure, "open_image_encoder", full)
+    here, gone = run_times(
+        bundle, seconds=0, devices=("auto", "cpu", "cuda"), opened={"cpu": encoder}
+    )
+    assert bench._speed_of("cpu", [here, gone]) > 0
+    with pytest.raises(ProviderError, match="out of memory"):
+        bench._speed_of("cuda", [here, gone])
+
+
 def test_a_rate_is_of_the_runs_after_the_first() -> None:
     calls: list[int] = []
     found = rate(lambda: calls.append(0), 8, seconds=0)
@@ -141,6 +187,29 @@ def test_stages_pass_over_what_is_no_image(pictures: Callable[..., Path]) -> Non
     assert found.files == 3
     assert found.read > 0 < found.decode_scaled
     assert found.write > 0
+
+
+def test_files_of_which_none_decodes_say_why(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(SourceError, match=r"broken\.png: .*Name a folder.*clipcal bench photos/"):
+        measure_stages([tmp_path / "broken.png"], SHAPE, dim=16, seconds=1)
+
+
+def test_copies_end_where_the_disk_could_fill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [tmp_path / "small.jpg", tmp_path / "large.jpg"]
+    for path, size in zip(paths, (100, 300), strict=True):
+        path.write_bytes(b"x" * size)
+    assert copies_that_fit(paths, 10, 2**30) == 10
+    assert copies_that_fit(paths, 10, 899) == 4
+    assert copies_that_fit(paths, 10, 900) == 5
+    assert copies_that_fit(paths, 10, 50) == 1
+    assert bench._count(paths, 10, quiet=False) == 10
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(stages_of, "COPIES_BYTES", 900)
+    assert bench._count(paths, 10, quiet=False) == 5
+    assert "Embedding 5 images, not 10" in capsys.readouterr().err
 
 
 # --- advice -----------------------------------------------------------------------------------
@@ -210,9 +279,11 @@ def test_decoding_is_named_where_it_takes_most_of_the_cores() -> None:
 def test_a_gpu_that_waits_for_the_cores_is_named() -> None:
     waiting = replace(FIGURES, run_times=(runs_at("cuda", 4000),), chosen="cuda", cores=16)
     (advice,) = advise(waiting)
-    assert "16 cores prepare at most 6154 with --workers 16" not in advice  # they keep up
+    assert "16 cores prepare at most 6154" not in advice  # they keep up
     hungry = replace(waiting, run_times=(runs_at("cuda", 9000),))
-    assert any("16 cores prepare at most 6154 with --workers 16" in line for line in advise(hungry))
+    (advice,) = advise(hungry)
+    assert "16 cores prepare at most 6154" in advice
+    assert "--workers" not in advice  # embed takes them all by itself
 
 
 def test_a_share_that_cannot_be_is_told_as_noise() -> None:
@@ -224,7 +295,9 @@ def test_a_share_that_cannot_be_is_told_as_noise() -> None:
 
 def test_slow_files_are_named_with_more_workers() -> None:
     remote = replace(FIGURES, stages=replace(FIGURES.stages, read=40.0))
-    assert any("--workers 8" in line for line in advise(remote))
+    for cores in (2, 16):  # embed takes a thread a core by itself
+        found = advise(replace(remote, cores=cores))
+        assert any(f"--workers {4 * cores}" in line for line in found)
 
 
 @given(
@@ -279,8 +352,9 @@ def test_the_command_measures_a_folder_and_prints_one_object(
 def test_the_command_shows_a_table_and_its_advice() -> None:
     done = CliRunner().invoke(app, ["bench", "--seconds", "1", "--device", "cpu"])
     assert done.exit_code == 0, done.output
-    for words in ("model on cpu", "decode and resize, scaled", "file to stored", "--model BUNDLE"):
+    for words in ("model on cpu", "decode and resize, scaled", "write, 32 in", "file to stored"):
         assert words in done.stdout
+    assert "--model BUNDLE" in done.stdout
     assert "Drawing" in done.stderr
 
 
