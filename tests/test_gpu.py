@@ -1,44 +1,36 @@
 """Laws of CUDA and TensorRT, wherever they run: parity with the CPU, the same bits, flat memory.
 
 On a machine with an NVIDIA GPU: ``pip install 'clipcal[gpu,export]'``, then
-``pytest tests/test_gpu.py``. Elsewhere everything here skips and says why.
+``pytest tests/test_gpu.py``. Without a driver, or ONNX Runtime's part for it, everything here skips
+and says why; with both, a GPU that does not start is a failure.
 """
 
 from __future__ import annotations
 
 import ctypes
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from clipcal.demo.scenes import draw_scene
 from clipcal.errors import ProviderError
 from clipcal.models.bundle import Bundle
+from clipcal.models.preprocess import to_pixels
 from clipcal.models.registry import find_bundle
-from clipcal.models.runtimes import choice
+from clipcal.models.runtimes import choice, nvidia
 from clipcal.models.session import CUDA, ImageEncoder, open_image_encoder, open_text_encoder
 
 SENTENCES = ["a photo of a bottle", "a knife on a table", "a person", "two dogs in the snow"]
 FP32_TOLERANCE, FP16_TOLERANCE = 1e-4, 5e-3
-
-
-@cache
-def why_not(device: str) -> str | None:
-    """Say why a device cannot run the built-in model here."""
-    reason = choice.obstacle(device)
-    if reason is None and device == "cuda":
-        try:
-            open_image_encoder(find_bundle(None), device=device)
-        except ProviderError as error:
-            reason = str(error)
-    return reason
+INT8_COSINE = 0.99
 
 
 def need(device: str) -> None:
-    reason = why_not(device)
+    """Skip where the driver, or a library, is absent; what then does not start must fail."""
+    reason = choice.obstacle(device)
     if reason is not None:
         pytest.skip(f"{device} does not run here: {reason}")
 
@@ -79,6 +71,37 @@ def half(bundle: Bundle, folder: Path) -> Bundle:
     return Bundle(folder, manifest)
 
 
+def narrow(bundle: Bundle, folder: Path) -> Bundle:
+    """Make the int8 twin of a bundle's image tower."""
+    pytest.importorskip("onnx")
+    from clipcal.export.int8.quantise import quantise
+
+    folder.mkdir()
+    for file in bundle.path.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    quantise(bundle.visual, folder / "visual.onnx", scenes(bundle, 24))
+    return Bundle(folder, bundle.manifest.model_copy(update={"precision": "int8"}))
+
+
+def scenes(bundle: Bundle, count: int, seed: int = 0) -> NDArray[np.uint8]:
+    drawn = (draw_scene(np.random.default_rng([seed, number])) for number in range(count))
+    return np.stack([to_pixels(each.image, bundle.manifest.preprocessing) for each in drawn])
+
+
+def test_a_gpu_that_seems_to_be_here_and_does_not_start_is_no_reason_to_skip(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise RuntimeError("no kernel image is available")
+
+    monkeypatch.setattr(choice, "obstacle", lambda device: None)
+    monkeypatch.setattr(nvidia, "obstacle", lambda provider: None)
+    monkeypatch.setattr(nvidia, "new_session", failing)
+    need("cuda")
+    with pytest.raises(ProviderError, match="no kernel image"):
+        open_image_encoder(bundle, device="cuda")
+
+
 def test_cuda_is_what_auto_takes_where_it_runs(bundle: Bundle) -> None:
     need("cuda")
     encoder = open_image_encoder(bundle)
@@ -109,6 +132,19 @@ def test_float16_on_cuda_stays_within_its_tolerance(
     assert encoder.arithmetic == "float16"
     rows = pixels(bundle, 20)
     np.testing.assert_allclose(encoder.encode(rows), on_cpu.encode(rows), atol=FP16_TOLERANCE)
+
+
+def test_an_int8_bundle_on_cuda_agrees_with_the_cpu_and_computes_in_float32(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    need("cuda")
+    source = narrow(bundle, tmp_path / "narrow")
+    there, here = (open_image_encoder(source, device=device) for device in ("cuda", "cpu"))
+    assert (there.arithmetic, here.arithmetic) == ("float32", "int8")
+    assert "--precision fp16" in str(there.note)
+    rows = scenes(bundle, 11, seed=1)
+    # A value between two steps may be rounded to either: no tolerance for single numbers.
+    assert (there.encode(rows) * here.encode(rows)).sum(axis=1).min() >= INT8_COSINE
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
