@@ -15,6 +15,7 @@ from clipcal.models.identity import ModelIdentity
 
 ITEM_COLUMNS = "id, uri, sha256, size, stamp, state, reason, row"
 _IDS_AT_ONCE = 1_000_000
+MARK = "items"  # in the table meta
 
 
 class Reading:
@@ -89,6 +90,17 @@ class Reading:
             rows.append(np.fromstring(their or "", np.int64, sep=" "))
         order = np.argsort(found := np.concatenate(ids), kind="stable")
         return found[order], np.concatenate(rows)[order]
+
+    def mark(self) -> str:
+        """What the last change to the items left: another after every change, never one again.
+
+        Returns
+        -------
+        str
+            32 hexadecimal digits; empty in a corpus whose items changed before there were marks.
+        """
+        found = self._read("SELECT value FROM meta WHERE key = ?", MARK)
+        return str(found[0][0]) if found else ""
 
     def texts(self, column: Literal["uri", "sha256"], ids: Rows) -> list[str]:
         """Look up a text of items: empty where there is none.

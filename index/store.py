@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
@@ -29,7 +30,7 @@ from clipcal.index.database import (
     told,
     transaction,
 )
-from clipcal.index.reading import Reading
+from clipcal.index.reading import MARK, Reading
 from clipcal.index.records import Item, Outcome, Round, State, Suggestion
 from clipcal.index.shards import Embeddings
 from clipcal.models.identity import ModelIdentity
@@ -190,6 +191,7 @@ class Corpus(Reading):
                 " state = excluded.state, reason = excluded.reason, row = excluded.row",
                 [(o.uri, o.sha256, o.size, o.stamp, o.state, o.reason, o.row) for o in outcomes],
             )
+            _mark(database)
 
     def remove(self, uris: Sequence[str]) -> None:
         """Mark items as removed; their embeddings stay, should the content come back."""
@@ -198,6 +200,7 @@ class Corpus(Reading):
                 "UPDATE items SET state = 'removed', reason = NULL WHERE uri = ?",
                 [(uri,) for uri in uris],
             )
+            _mark(database)
 
     def start_run(self, sources: str) -> int:
         """Record that a run over `sources` (a JSON list) begins; returns its number."""
@@ -280,6 +283,14 @@ class Corpus(Reading):
 
     def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         return transaction(self.path, self._database)
+
+
+def _mark(database: sqlite3.Connection) -> None:
+    """Leave a new mark: items have changed. A restored database brings its own mark back."""
+    database.execute(
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (MARK, uuid4().hex),
+    )
 
 
 def _now() -> str:

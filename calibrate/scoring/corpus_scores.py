@@ -22,6 +22,7 @@ from clipcal.calibrate.scoring.rules import MARGIN, ScoreRule
 from clipcal.calibrate.scoring.scores import Scores, category_scores, check_rule
 from clipcal.errors import StoreError
 from clipcal.files import replacing
+from clipcal.index.roster import roster
 from clipcal.index.shards import Embeddings
 from clipcal.index.store import Corpus
 from clipcal.index.texts import ItemTexts
@@ -86,7 +87,7 @@ def score_corpus(corpus: Corpus, prompts: PromptVectors, rule: ScoreRule = MARGI
     CalibrationError, PromptError
         If the rule lacks a constant, or the prompt set what the rule needs.
     """
-    ids, rows = corpus.embedded()
+    ids, rows = roster(corpus)
     if len(ids) == 0:
         raise StoreError(
             f"The corpus {corpus.path} holds no embeddings to score. Next: "
