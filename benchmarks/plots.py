@@ -151,9 +151,10 @@ def gpu(result: Result) -> Iterable[Figure]:
 
 def rescoring(result: Result) -> Iterable[Figure]:
     """Draw scoring and neighbours as milliseconds, approximate indexes with their recall."""
-    size = f"{result['rows']:,} × {result['dim']}"
+    call = result["call"]
+    size = f"{call['rows']:,} × {call['dim']}"
     titles = {
-        "scoring": f"{size}, {result['prompts']} prompts",
+        "scoring": f"{size}, {call['prompts']} prompts",
         "neighbours": f"{size}, neighbours",
     }
     for section, title in titles.items():
@@ -167,7 +168,7 @@ def rescoring(result: Result) -> Iterable[Figure]:
 
 
 def _milliseconds(name: str, found: Result) -> Bar:
-    median, low, high = (1000 * found[f"{key}_s"] for key in ("median", "least", "greatest"))
+    median, low, high = (1000 * found[key] for key in ("median", "low", "high"))
     colour = _OTHERS if name == "plain_numpy" else _OURS
     return Bar(name.replace("_", " "), median, low, high, f"{median:.3g}", colour)
 

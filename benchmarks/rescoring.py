@@ -1,16 +1,14 @@
 """How long scores, thresholds and neighbours take on a large corpus, and how much memory.
 
 Run: ``python benchmarks/rescoring.py --rows 1000000 --dim 512 --prompts 50``. Writes a synthetic
-corpus to a temporary folder, and prints as JSON, section by section, the seconds of interleaved
-repeats: median, least and greatest. ``--kinds ivf hnsw`` adds approximate indexes, with the time to
+corpus to a temporary folder, and prints, section by section, milliseconds of interleaved repeats:
+median, least and greatest. ``--kinds ivf hnsw`` adds approximate indexes, with the time to
 build them; ``--vectors random`` makes embeddings without any likeness, the hardest to index.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import resource
 import tempfile
 import time
@@ -19,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import runs
 
 from clipcal.calibrate.scoring.corpus_scores import score_corpus
 from clipcal.calibrate.scoring.scores import category_scores, decide
+from clipcal.commands.common import print_table
 from clipcal.index.exact import exact_rows
 from clipcal.index.neighbours import Kind, refresh_index, search
 from clipcal.index.store import Corpus
@@ -86,26 +86,11 @@ def synthetic_prompts(prompts: int, dim: int) -> PromptVectors:
     return build(prompt_set, TextVectors(tuple(names), vectors, None))
 
 
-def interleaved(
-    works: Mapping[str, Callable[[], object]], repeats: int
-) -> dict[str, dict[str, float]]:
-    """Time each work in turn, `repeats` times after once to warm up."""
-    seconds: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(repeats + 1):
-        for name, work in works.items():
-            started = time.perf_counter()
-            work()
-            seconds[name].append(time.perf_counter() - started)
-    return {name: summary(times[1:]) for name, times in seconds.items()}
-
-
-def summary(seconds: list[float]) -> dict[str, float]:
-    """Median and spread."""
-    return {
-        "median_s": float(np.median(seconds)),
-        "least_s": min(seconds),
-        "greatest_s": max(seconds),
-    }
+def in_turn(works: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, dict[str, float]]:
+    """Seconds of each work, timed in turn: median and spread."""
+    contenders = [runs.Contender(name, work) for name, work in works.items()]
+    timings = runs.interleaved(contenders, 1, repeats)
+    return {each.name: runs.summary(each.seconds) for each in timings}
 
 
 def scoring(corpus: Corpus, prompts: PromptVectors, repeats: int) -> dict[str, Any]:
@@ -123,7 +108,7 @@ def scoring(corpus: Corpus, prompts: PromptVectors, repeats: int) -> dict[str, A
 
     scores = score_corpus(corpus, prompts).scores
     thresholds = np.quantile(scores[:10_000], 0.99, axis=0)
-    return interleaved(
+    return in_turn(
         {
             "plain_numpy": plain_numpy,
             "new_prompt_set": new_prompt_set,
@@ -142,7 +127,7 @@ def neighbours(corpus: Corpus, queries: np.ndarray, repeats: int) -> dict[str, A
         return np.argsort(-np.concatenate([block @ queries[0] for block in blocks]))[:10]
 
     refresh_index(corpus, kind="flat")
-    return interleaved(
+    return in_turn(
         {
             "plain_numpy": plain_numpy,
             "exact": lambda: search(corpus, queries[:1], 10),
@@ -200,7 +185,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Parse the call and print the figures."""
+    """Parse the call, print the figures, and keep them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--dim", type=int, default=512)
@@ -208,9 +193,26 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--vectors", choices=("clustered", "random"), default="clustered")
     parser.add_argument("--kinds", nargs="*", choices=("ivf", "hnsw"), default=())
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all values here")
     options = parser.parse_args()
-    about = {**vars(options), "processors": os.cpu_count(), "load": os.getloadavg()[0]}
-    print(json.dumps({**about, **measure(options)}, indent=2))
+    result = {"benchmark": "rescoring", **measure(options)}
+    show(result)
+    runs.keep(options.json, options, result)
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print the tables."""
+    for section in ("scoring", "neighbours"):
+        rows = [
+            (name.replace("_", " "), *(f"{1000 * found[key]:,.1f}" for key in found))
+            for name, found in result[section].items()
+        ]
+        print_table((section, ">ms", ">least", ">greatest"), rows)
+    for kind, found in result["approximate"].items():
+        query = f"{1000 * found['p50_s']:.2f} ms a query (95% within {1000 * found['p95_s']:.2f})"
+        recall = f"recall@10 {found['recall_at_10']:.3f}"
+        print(f"{kind}: {recall}, {query}, built in {found['build_s']:.0f} s")
+    print(f"Peak memory of scoring: {result['peak_memory_of_scoring_mib']:,.0f} MiB")
 
 
 if __name__ == "__main__":
