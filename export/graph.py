@@ -17,10 +17,10 @@ import torch
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
+from clipcal.export.files import fits_one_file, load, save
+
 OPSET = 23  # the first with Attention
 OUTPUT = "embeddings"
-# A protobuf cannot exceed 2 GiB; beyond that weights go to a second file beside the graph.
-SINGLE_FILE_LIMIT = 2_000_000_000
 _WORTH_COMPACTING = 1024  # elements; below it a Cast node costs more than it saves
 
 
@@ -52,7 +52,7 @@ def export_graph(tower: nn.Module, example: Tensor, input_name: str, file: Path)
         )
         assert program is not None  # it is None only for the TorchScript exporter
         _strip_remarks(program.model)
-        program.save(str(file), external_data=size > SINGLE_FILE_LIMIT)
+        program.save(str(file), external_data=not fits_one_file(size))
 
 
 def _strip_remarks(model: ir.Model) -> None:
@@ -75,14 +75,15 @@ def compact_weights(file: Path) -> tuple[int, int]:
     Parameters
     ----------
     file : pathlib.Path
-        A graph in a single file; rewritten in place.
+        A graph, rewritten in place; where its weights still have more than 2 GB, they stay in
+        ``<file>.data``.
 
     Returns
     -------
     tuple of int
         How many weights were compacted, and how many are large enough to matter.
     """
-    model = onnx.load(file)
+    model = load(file)
     large = [each for each in model.graph.initializer if _is_large(each)]
     halves = {each.name: half for each in large if (half := _exact_half(each)) is not None}
     for initializer in model.graph.initializer:
@@ -91,7 +92,7 @@ def compact_weights(file: Path) -> tuple[int, int]:
             cast = helper.make_node("Cast", [stored], [initializer.name], to=onnx.TensorProto.FLOAT)
             model.graph.node.insert(0, cast)
             initializer.CopyFrom(numpy_helper.from_array(halves[initializer.name], stored))
-    onnx.save(model, file)
+    save(model, file)
     return len(halves), len(large)
 
 

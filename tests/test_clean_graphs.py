@@ -23,8 +23,8 @@ from open_clip import transformer as parts
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from clipcal.export import files
 from clipcal.export.clean import UnfamiliarTower, write_text, write_vision
-from clipcal.export.clean import builder as clean_builder
 from clipcal.export.clean.text import read_text
 from clipcal.export.clean.vision import read_vision
 from clipcal.export.graph import OPSET, compact_weights
@@ -279,7 +279,7 @@ def test_large_weights_lie_beside_the_graph(
     write_towers(plain, tmp_path)
     rows = rows_for(plain)
     single = {file: run(tmp_path / file, rows[file]) for file in (VISUAL, TEXTUAL)}
-    monkeypatch.setattr(clean_builder, "SINGLE_FILE_LIMIT", 1000)
+    monkeypatch.setattr(files, "SINGLE_FILE_LIMIT", 1000)
     write_towers(plain, tmp_path)
     for file, before in single.items():
         assert (tmp_path / f"{file}.data").stat().st_size > (tmp_path / file).stat().st_size
@@ -298,6 +298,25 @@ def test_compacting_a_clean_graph_changes_no_bit(plain: LoadedModel, tmp_path: P
         assert large - 2 <= done <= large
         assert (tmp_path / file).stat().st_size < 0.7 * size
         np.testing.assert_array_equal(run(tmp_path / file, rows[file]), before)
+
+
+def test_compacted_weights_lie_beside_the_graph_only_where_they_must(
+    plain: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = copy.deepcopy(plain)
+    loaded.model.half().float()
+    file, data = tmp_path / VISUAL, tmp_path / f"{VISUAL}.data"
+    monkeypatch.setattr(files, "SINGLE_FILE_LIMIT", 1000)
+    write_vision(loaded, file)
+    rows = rows_for(loaded)[VISUAL]
+    before, size = run(file, rows), data.stat().st_size
+    compact_weights(file)
+    assert data.stat().st_size < 0.7 * size
+    np.testing.assert_array_equal(run(file, rows), before)
+    monkeypatch.setattr(files, "SINGLE_FILE_LIMIT", size)
+    compact_weights(file)
+    assert not data.exists()
+    np.testing.assert_array_equal(run(file, rows), before)
 
 
 # --- the generic path -------------------------------------------------------------------------

@@ -20,8 +20,9 @@ from test_export import MOBILECLIP, RESNET, SIGLIP, SMALL_TEXT, write_config
 
 from clipcal.demo.scenes import draw_scene
 from clipcal.errors import BundleError, ParityFailure
+from clipcal.export import files
 from clipcal.export.graph import compact_weights, export_graph
-from clipcal.export.int8 import files, observe
+from clipcal.export.int8 import observe
 from clipcal.export.int8 import quantise as module
 from clipcal.export.int8.arithmetic import Range, greatest_pair
 from clipcal.export.int8.quantise import Quantisation, quantise
@@ -110,11 +111,18 @@ def unsmoothed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "choose_smoothing", lambda *_: {})
 
 
+@pytest.fixture(scope="module")
+def crude(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every product in int8, and no outlier smoothed."""
+    target = tmp_path_factory.mktemp("crude") / "visual.onnx"
+    with pytest.MonkeyPatch.context() as patched:
+        unsmoothed(patched)
+        quantise(planted.source, target, planted.pixels, min_cosine=-1)
+    return target
+
+
 def test_outliers_that_ruin_a_plain_quantisation_are_smoothed(
-    planted: Planted,
-    done: tuple[Path, Quantisation],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    planted: Planted, done: tuple[Path, Quantisation], crude: Path
 ) -> None:
     target, found = done
     among = embed(planted.source, planted.fresh)
@@ -122,17 +130,14 @@ def test_outliers_that_ruin_a_plain_quantisation_are_smoothed(
     assert found.smoothed > 0
     assert found.min_cosine >= 0.99
     assert cosines(planted.source, target, planted.fresh).min() >= 0.99
-    unsmoothed(monkeypatch)
-    quantise(planted.source, tmp_path / "plain.onnx", planted.pixels, min_cosine=-1)
-    assert cosines(planted.source, tmp_path / "plain.onnx", planted.fresh).min() < 0.95
+    assert cosines(planted.source, crude, planted.fresh).min() < 0.95
 
 
 def test_without_smoothing_the_worst_products_are_left_in_float(
-    planted: Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    planted: Planted, crude: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unsmoothed(monkeypatch)
-    quantise(planted.source, tmp_path / "all.onnx", planted.pixels, min_cosine=-1)
-    least = float(cosines(planted.source, tmp_path / "all.onnx", planted.pixels[3::4]).min())
+    least = float(cosines(planted.source, crude, planted.pixels[3::4]).min())
     target = tmp_path / "some.onnx"
     found = quantise(planted.source, target, planted.pixels, min_cosine=least + 0.003)
     assert found.in_float
@@ -309,20 +314,64 @@ def test_weights_beside_the_graph_are_read_and_written(
     np.testing.assert_array_equal(embed(target, planted.fresh), embed(done[0], planted.fresh))
 
 
-def test_where_there_is_nothing_to_quantise_that_is_said(tmp_path: Path) -> None:
+def write_graph(
+    file: Path, nodes: list[onnx.NodeProto], weights: dict[str, NDArray[Any]], *row: int
+) -> None:
+    """Write a graph from pixels (batch, 8, 8, 3) to embeddings (batch, *row)."""
     value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [value("pixels", TensorProto.UINT8, ["batch", 8, 8, 3])],
+        [value("embeddings", TensorProto.FLOAT, ["batch", *row])],
+        [numpy_helper.from_array(each, name) for name, each in weights.items()],
+    )
+    opset = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), file)
+
+
+def test_what_a_convolution_takes_too_is_quantised_without_smoothing(tmp_path: Path) -> None:
+    node, rng = helper.make_node, np.random.default_rng(0)
+    nodes = [
+        node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT),
+        node("Transpose", ["floats"], ["planes"], perm=[0, 3, 1, 2]),
+        node("Mul", ["planes", "brightness"], ["shared"]),
+        node("Conv", ["shared", "kernel"], ["grid"]),
+        node("GlobalAveragePool", ["grid"], ["pooled"]),
+        node("Flatten", ["pooled"], ["one"]),
+        node("MatMul", ["shared", "weight"], ["rows"]),
+        node("ReduceMean", ["rows", "axes"], ["other"], keepdims=0),
+        node("Concat", ["one", "other"], ["both"], axis=1),
+        node("LpNormalization", ["both"], ["embeddings"], axis=1, p=2),
+    ]
+    brightness = np.array([1, 1, 100, 1, 1, 1, 1, 1], np.float32) / 255
+    weights = {
+        "brightness": brightness,
+        "kernel": rng.normal(size=(16, 3, 3, 3)).astype(np.float32) / 50,
+        "weight": (rng.normal(size=(8, 16)) / (255 * brightness[:, None])).astype(np.float32),
+        "axes": np.array([1, 2]),
+    }
+    source, target = tmp_path / "source.onnx", tmp_path / "target.onnx"
+    write_graph(source, nodes, weights, 32)
+    pixels = rng.integers(0, 256, (16, 8, 8, 3), dtype=np.uint8)
+    found = quantise(source, target, pixels, min_cosine=0.9)
+    assert (found.layers, found.smoothed) == (2 - len(found.in_float), 0)
+    assert cosines(source, target, pixels).min() >= 0.9
+
+
+def test_what_is_no_graph_is_named_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "cut.onnx").write_bytes(b"no graph")
+    for name in ("cut.onnx", "missing.onnx"):
+        with pytest.raises(BundleError, match=rf"{name} cannot be read.*clipcal export"):
+            files.load(tmp_path / name)
+
+
+def test_where_there_is_nothing_to_quantise_that_is_said(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Cast", ["pixels"], ["x"], to=TensorProto.FLOAT),
         helper.make_node("GlobalAveragePool", ["x"], ["embeddings"]),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "pool",
-        [value("pixels", TensorProto.UINT8, ["batch", 8, 8, 3])],
-        [value("embeddings", TensorProto.FLOAT, ["batch", 8, 1, 1])],
-    )
-    opset = [helper.make_opsetid("", 20)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), tmp_path / "pool.onnx")
+    write_graph(tmp_path / "pool.onnx", nodes, {}, 8, 1, 1)
     with pytest.raises(BundleError, match="nothing to quantise"):
         quantise(tmp_path / "pool.onnx", tmp_path / "out.onnx", np.zeros((4, 8, 8, 3), np.uint8))
 

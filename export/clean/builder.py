@@ -11,7 +11,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from clipcal.export.clean.parts import Block, Linear, Norm, Weights
-from clipcal.export.graph import OPSET, OUTPUT, SINGLE_FILE_LIMIT
+from clipcal.export.files import fits_one_file
+from clipcal.export.graph import OPSET, OUTPUT
 
 _IR_VERSION = 10
 _QUICK = 1.702  # OpenAI's factor in x·sigmoid(1.702·x)
@@ -76,9 +77,7 @@ class GraphWriter:
         )
         size = sum(each.const_value.nbytes for each in self._weights.values() if each.const_value)
         model = ir.Model(graph, ir_version=_IR_VERSION, producer_name="clipcal")
-        ir.save(
-            model, file, external_data=f"{file.name}.data" if size > SINGLE_FILE_LIMIT else None
-        )
+        ir.save(model, file, external_data=None if fits_one_file(size) else f"{file.name}.data")
 
 
 def tensor_input(name: str, dtype: ir.DataType, *shape: int) -> ir.Value:

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from clipcal.export.int8.files import save
+from clipcal.export.files import save
 from clipcal.export.int8.tower import Floats, Product, Tower, attributes
 from clipcal.models.session import cpu_session
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from clipcal.errors import BundleError, ParityFailure
-from clipcal.export.int8.files import load, save
+from clipcal.export.files import load, save
 from clipcal.export.int8.observe import observe
 from clipcal.export.int8.rewrite import Plan, rewrite, rounded_output
 from clipcal.export.int8.sensitivity import Candidates

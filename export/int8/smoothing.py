@@ -66,13 +66,17 @@ def choose_smoothing(tower: Tower, seen: Observations) -> dict[str, Smoothing]:
     Returns
     -------
     dict of str to Smoothing
-        By the activation's name; activations that are better left alone are missing.
+        By the activation's name. Activations that are better left alone are missing, and so are
+        those that a convolution takes too: its channels are others.
     """
     taken_by: defaultdict[str, list[Product]] = defaultdict(list)
     for product in tower.products:
-        if product.kind != "Conv" and not product.pixels:
-            taken_by[product.activation].append(product)
-    found = {name: _chosen(tower, seen, name, each) for name, each in taken_by.items()}
+        taken_by[product.activation].append(product)
+    found = {
+        name: _chosen(tower, seen, name, products)
+        for name, products in taken_by.items()
+        if not any(each.kind == "Conv" or each.pixels for each in products)
+    }
     return {name: each for name, each in found.items() if each is not None}
 
 
