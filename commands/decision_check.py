@@ -21,7 +21,7 @@ from clipcal.calibrate.decision_parity import (
     require_reference,
 )
 from clipcal.calibrate.statistics.bounds import Estimate
-from clipcal.commands.common import print_table, short_path
+from clipcal.commands.common import print_table, say, short_path
 from clipcal.errors import ParityFailure
 from clipcal.models.bundle import Bundle, sha256_file
 from clipcal.models.preprocess import load_pixels
@@ -30,14 +30,24 @@ from clipcal.models.verification import CategoryFlips, DecisionRecord, Share
 from clipcal.prompts.encode import PromptVectors, TextVectors, build
 
 if TYPE_CHECKING:
-    from clipcal.models.session import ImageEncoder
+    from clipcal.models.session import Embeddings, ImageEncoder
 
 _AT_ONCE = 32
 _SHOWN = 5
+_WITHOUT = {  # what to do without a precision that overflows
+    "fp32": "Something is wrong with that device: clipcal doctor",
+    "fp16": "float16 ends at 65,504; take --precision fp32, or int8 on CPUs",
+    "int8": "Take --precision fp32",
+}
 
 
 class CalibratedDecisions:
     """Holds candidates against the fp32 bundle, and remembers what it found.
+
+    The reference is fp32 in float32, by ONNX Runtime on the CPU; a candidate is what would serve
+    here. For the fp32 bundle that may be bfloat16 or TF32: its flips are counted, said and kept
+    like any others, but never refused, since the bundle is the reference and ``--device cpu``
+    computes it in float32.
 
     Parameters
     ----------
@@ -68,7 +78,14 @@ class CalibratedDecisions:
     def compare(
         self, reference: Bundle, candidate: Bundle, pictures: Sequence[Path]
     ) -> DecisionRecord:
-        """Compare decisions; ParityFailure if more flip than may, by what would serve here."""
+        """Compare decisions, by what would serve here.
+
+        Raises
+        ------
+        ParityFailure
+            If more flip than may, unless `candidate` is in fp32 too; or if an embedding is not
+            finite.
+        """
         if self._reference is None:  # in full precision, whatever a faster device makes of it
             self._reference = self._side(
                 reference, open_image_encoder(reference, device="cpu"), pictures
@@ -80,7 +97,9 @@ class CalibratedDecisions:
         precision = candidate.manifest.precision
         self.found[precision] = found
         if found.worst.share.value > self.max_flips:
-            raise ParityFailure(_refusal(precision, found, self.max_flips))
+            if precision != "fp32":
+                raise ParityFailure(_refusal(precision, found, self.max_flips))
+            say(_departure(found, encoder))
         return self._record(found, reference, encoder.provider)
 
     def _side(self, bundle: Bundle, encoder: ImageEncoder, pictures: Sequence[Path]) -> Side:
@@ -91,7 +110,9 @@ class CalibratedDecisions:
             )
             for some in _parts(pictures)
         ]
-        return Side(np.concatenate(parts), self._prompts(bundle))
+        embeddings = np.concatenate(parts)
+        _require_finite(embeddings, bundle.manifest.precision, encoder)
+        return Side(embeddings, self._prompts(bundle))
 
     def _prompts(self, bundle: Bundle) -> PromptVectors:
         prompt_set = self._contract.prompt_set.parse()
@@ -162,6 +183,24 @@ def _nearest(found: DecisionParity) -> Iterator[tuple[str, ...]]:
                     *(f"{score:.4f}" for score in scores),
                     "flips" if near.flipped else "",
                 )
+
+
+def _require_finite(embeddings: Embeddings, precision: str, encoder: ImageEncoder) -> None:
+    lost = int(np.count_nonzero(~np.isfinite(embeddings).all(axis=1)))
+    if lost:
+        raise ParityFailure(
+            f"{precision} gives no finite embedding of {lost} of {len(embeddings)} images by "
+            f"{encoder.provider} in {encoder.arithmetic}, so it is refused. {_WITHOUT[precision]}"
+        )
+
+
+def _departure(found: DecisionParity, encoder: ImageEncoder) -> str:
+    worst = found.worst
+    return (
+        f"fp32 decides {worst.flips} of {found.images} images otherwise in {worst.category!r} "
+        f"({percent(worst.share)}) by {encoder.provider} in {encoder.arithmetic} than by "
+        f"ONNX Runtime on the CPU in float32, which is: clipcal embed --device cpu"
+    )
 
 
 def _refusal(precision: str, found: DecisionParity, max_flips: float) -> str:

@@ -148,7 +148,8 @@ def export_command(
                 tried=trials.append,
             )
     except ParityFailure:
-        if not as_json:
+        # What flips tells why: with --json, whose object is for what was written, to people.
+        with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):
             _print_decisions(decisions, None)
         raise
     _show(bundle, trials, decisions, time.monotonic() - started, as_json)

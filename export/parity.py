@@ -299,4 +299,9 @@ def _next_step(precision: Precision) -> str:
             "Let more pictures like yours set its ranges: --verify photos/; "
             "or take --precision auto"
         )
+    if precision == "fp16":
+        return (
+            "float16 ends at 65,504, and a tower that goes beyond it overflows; "
+            "take --precision fp32, or int8 on CPUs"
+        )
     return f"This is torch {torch.__version__}; next: pip install -U torch onnxscript"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,9 @@ from clipcal.models.session import CUDA, TENSORRT, ImageEncoder, open_image_enco
 from clipcal.models.verification import DecisionRecord
 
 ROUNDS = 5
+# Timings differ by some percent from run to run: precision is not given up for that.
+WORTHWHILE = 1.1
+_MOST_PRECISE_FIRST: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 _ON_GPUS = (CUDA, TENSORRT)
 
 
@@ -41,7 +44,9 @@ class DecisionCheck(Protocol):
         Raises
         ------
         ParityFailure
-            If more of them flip than is allowed.
+            If more of them flip than is allowed, unless `candidate` is in fp32 itself: then
+            nothing differs but what computes, and there is nothing more precise to take. Or if
+            an embedding is not finite.
         """
 
 
@@ -120,6 +125,7 @@ def checked(job: Job, precision: Precision, check: DecisionCheck | None) -> Bund
 def fastest(job: Job, check: DecisionCheck | None) -> list[Trial]:
     """Try fp32, int8 and, where a CUDA device works, fp16; mark the fastest that passes.
 
+    :func:`judge` says which that is.
     Speeds are of the image tower alone, by the session that would serve (``device="auto"``),
     interleaved so that a busy machine slows all of them.
 
@@ -153,6 +159,8 @@ def fastest(job: Job, check: DecisionCheck | None) -> list[Trial]:
 def judge(trials: Sequence[Trial]) -> list[Trial]:
     """Mark the fastest trial that passed as taken, and say of the others why they are not.
 
+    A less precise one is taken only where it is at least 1.1 times as fast as a more precise one.
+
     Parameters
     ----------
     trials : sequence of Trial
@@ -163,16 +171,36 @@ def judge(trials: Sequence[Trial]) -> list[Trial]:
     list of Trial
         In the same order.
     """
-    timed = [each for each in trials if each.passed and each.images_per_second is not None]
-    best = max(timed, key=lambda each: each.images_per_second or 0.0)
+    rates = {
+        each.precision: each.images_per_second
+        for each in trials
+        if each.passed and each.images_per_second is not None
+    }
+    best = _worthwhile(rates)
     return [
-        replace(each, taken=True, verdict="taken: the fastest that passes")
-        if each is best
-        else replace(each, verdict="passed, slower")
-        if each in timed
+        replace(each, taken=each.precision == best, verdict=_verdict(each.precision, rates, best))
+        if each.precision in rates
         else each
         for each in trials
     ]
+
+
+def _worthwhile(rates: Mapping[Precision, float]) -> Precision:
+    best, *others = sorted(rates, key=_MOST_PRECISE_FIRST.index)
+    for each in others:
+        if rates[each] >= WORTHWHILE * rates[best]:
+            best = each
+    return best
+
+
+def _verdict(precision: Precision, rates: Mapping[Precision, float], best: Precision) -> str:
+    if precision == best:
+        if rates[best] == max(rates.values()):
+            return "taken: the fastest that passes"
+        return f"taken: nothing less precise is {WORTHWHILE} times as fast"
+    if rates[precision] > rates[best]:
+        return f"passed, but not {WORTHWHILE} times as fast as {best}"
+    return "passed, slower"
 
 
 def images_per_second(

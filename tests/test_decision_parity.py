@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from planted_contract import Thresholds, planted_contract, prompt_set
 
 pytest.importorskip("onnx")
@@ -24,9 +27,13 @@ from clipcal.calibrate.decision_parity import (
 )
 from clipcal.calibrate.heads.head import Head, encoded
 from clipcal.calibrate.statistics.bounds import clopper_pearson
-from clipcal.errors import CalibrationError, FingerprintMismatch
-from clipcal.models.bundle import Bundle, fingerprint_of
+from clipcal.commands import decision_check
+from clipcal.commands.decision_check import CalibratedDecisions
+from clipcal.errors import CalibrationError, FingerprintMismatch, ParityFailure
+from clipcal.models.bundle import Bundle, Precision, fingerprint_of
 from clipcal.models.identity import ModelIdentity
+from clipcal.models.session import open_text_encoder
+from clipcal.models.verification import DecisionRecord
 from clipcal.prompts.encode import PromptVectors, TextVectors, build
 from clipcal.prompts.promptset import PromptSet
 
@@ -229,3 +236,75 @@ def test_what_differs_is_named(bundle: Bundle) -> None:
     ):
         with pytest.raises(FingerprintMismatch, match=rf"{said}.*clipcal calibrate"):
             require_reference(fitted_with(bundle, **other), bundle)
+
+
+# --- what would serve -------------------------------------------------------------------------
+
+
+class Served:
+    """An image encoder that gives every image the same embedding."""
+
+    batch_sizes, streams, note = (4,), 1, None
+    provider, arithmetic = "TensorrtExecutionProvider", "tf32"
+
+    def __init__(self, row: np.ndarray) -> None:
+        self.row, self.dim = row, len(row)
+
+    def encode(self, pixels: np.ndarray) -> np.ndarray:
+        return np.tile(self.row, (len(pixels), 1))
+
+
+Check = Callable[[Precision, float], DecisionRecord]
+
+
+@pytest.fixture
+def check(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
+    """Compare a precision whose embeddings are the reference's times a number."""
+    fire, sea = open_text_encoder(bundle, device="cpu").encode(ONE.sentences)
+    row = (fire - sea) / np.linalg.norm(fire - sea)
+    fitted_with(bundle).save(tmp_path / "calibration.json")
+    files = [tmp_path / f"{number}.png" for number in range(3)]
+    for file in files:
+        Image.new("RGB", (40, 40), "red").save(file)
+
+    def compared(precision: Precision, times: float) -> DecisionRecord:
+        monkeypatch.setattr(
+            decision_check,
+            "open_image_encoder",
+            lambda _, device="auto": Served(row if device == "cpu" else row * np.float32(times)),
+        )
+        manifest = bundle.manifest.model_copy(update={"precision": precision})
+        decisions = CalibratedDecisions(tmp_path / "calibration.json", 0.5)
+        return decisions.compare(bundle, replace(bundle, manifest=manifest), files)
+
+    return compared
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_precision_that_flips_too_much_is_refused(check: Check, precision: Precision) -> None:
+    assert check(precision, 1).categories["fire"].flips == 0
+    with pytest.raises(ParityFailure, match=f"{precision} decides 3 of 3.*Take --precision fp32"):
+        check(precision, -1)
+
+
+def test_fp32_is_never_refused_for_what_a_run_time_makes_of_it(
+    check: Check, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check("fp32", -1).categories["fire"].flips == 3
+    said = capsys.readouterr().err
+    assert "3 of 3 images" in said
+    assert "in tf32" in said
+    assert "--device cpu" in said
+
+
+@pytest.mark.parametrize(
+    ("precision", "advice"),
+    [("fp16", "--precision fp32"), ("int8", "--precision fp32"), ("fp32", "clipcal doctor")],
+)
+def test_embeddings_that_are_no_numbers_are_refused_as_such(
+    check: Check, precision: Precision, advice: str
+) -> None:
+    with pytest.raises(ParityFailure, match=f"{precision} gives no finite embedding of 3 of 3"):
+        check(precision, float("nan"))
+    with pytest.raises(ParityFailure, match=advice):
+        check(precision, float("inf"))

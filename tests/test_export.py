@@ -36,6 +36,7 @@ from clipcal.models.bundle import Bundle, fingerprint_of
 from clipcal.models.preprocess import to_pixels
 from clipcal.models.registry import find_bundle
 from clipcal.models.session import cpu_session, open_image_encoder, open_text_encoder
+from clipcal.models.verification import TowerParity
 
 SMALL_TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
 VIT = {
@@ -298,6 +299,13 @@ def test_a_graph_that_gives_nan_is_refused(
     ready_graphs(lambda file: shift(file, "visual.onnx", by=float("nan")))
     with pytest.raises(ParityFailure, match="differs from torch by up to inf"):
         export_bundle(f"{config}::random", tmp_path / "out")
+
+
+def test_half_precision_that_differs_is_no_matter_of_torchs_version() -> None:
+    found = TowerParity(max_abs_error=float("inf"), min_cosine=-1, batch_sizes=(1,), inputs="")
+    with pytest.raises(ParityFailure, match="overflow.*--precision fp32") as info:
+        parity._judge("image tower", found, "fp16")
+    assert "pip" not in str(info.value)
 
 
 def test_a_failure_leaves_the_bundle_that_was_there(
