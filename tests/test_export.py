@@ -26,13 +26,15 @@ from safetensors.torch import save_file
 from small_bundle import word_tokenizer
 
 from clipcal.commands.export import export_command
+from clipcal.demo.scenes import draw_scene
 from clipcal.errors import BundleError, ImageError, ParityFailure, ProviderError
 from clipcal.export import bundle_writer, candidates, parity
 from clipcal.export.bundle_writer import default_folder, export_bundle
 from clipcal.export.graph import compact_weights
+from clipcal.export.int8.quantise import quantise
 from clipcal.export.openclip import hash_weights, load, resolve
 from clipcal.export.tokenizer_file import build_tokenizer
-from clipcal.models.bundle import Bundle, fingerprint_of
+from clipcal.models.bundle import Bundle, Preprocessing, fingerprint_of
 from clipcal.models.preprocess import to_pixels
 from clipcal.models.registry import find_bundle
 from clipcal.models.session import cpu_session, open_image_encoder, open_text_encoder
@@ -167,17 +169,49 @@ def test_a_vision_transformer_equals_torch(vit: Bundle, workshop: Path) -> None:
     check_against_torch(vit, f"{workshop / 'vit.json'}::random")
 
 
-def test_a_resnet_equals_torch(workshop: Path) -> None:
-    name = write_config(workshop, "resnet", RESNET) + "::random"
-    check_against_torch(export_bundle(name, workshop / "bundle" / "resnet"), name)
+@pytest.fixture(scope="module")
+def resnet(workshop: Path) -> Bundle:
+    name = write_config(workshop, "resnet", RESNET)
+    return export_bundle(f"{name}::random", workshop / "bundle" / "resnet")
 
 
-def test_a_siglip_equals_torch_and_keeps_its_bias(workshop: Path) -> None:
-    name = write_config(workshop, "siglip", SIGLIP, SIGLIP_PREPROCESSING) + "::random"
+@pytest.fixture(scope="module")
+def siglip(workshop: Path) -> Bundle:
+    name = write_config(workshop, "siglip", SIGLIP, SIGLIP_PREPROCESSING)
     tokenizer = workshop / "tokenizer.json"
     word_tokenizer().save(str(tokenizer))
-    bundle = export_bundle(name, workshop / "bundle" / "siglip", tokenizer=tokenizer)
-    check_against_torch(bundle, name)
+    return export_bundle(f"{name}::random", workshop / "bundle" / "siglip", tokenizer=tokenizer)
+
+
+def check_int8(source: Path, preprocessing: Preprocessing, folder: Path) -> None:
+    """Quantise an exported image tower, and compare what both files give."""
+    drawn = (draw_scene(np.random.default_rng([0, number])) for number in range(8))
+    pixels = np.stack([to_pixels(each.image, preprocessing) for each in drawn])
+    found = quantise(source, folder / "int8.onnx", pixels, min_cosine=0.95)
+    assert found.layers > len(found.in_float)
+    one, other = (
+        cpu_session(file).run(None, {"pixels": pixels})[0]
+        for file in (source, folder / "int8.onnx")
+    )
+    assert (one * other).sum(axis=1).min() >= 0.95
+
+
+# Those of one tower stand together: workers that share the tests out then export it once.
+def test_a_resnet_equals_torch(resnet: Bundle, workshop: Path) -> None:
+    check_against_torch(resnet, f"{workshop / 'resnet.json'}::random")
+
+
+def test_a_resnet_becomes_int8(resnet: Bundle, tmp_path: Path) -> None:
+    check_int8(resnet.visual, resnet.manifest.preprocessing, tmp_path)
+
+
+def test_a_siglip_becomes_int8(siglip: Bundle, tmp_path: Path) -> None:
+    check_int8(siglip.visual, siglip.manifest.preprocessing, tmp_path)
+
+
+def test_a_siglip_equals_torch_and_keeps_its_bias(siglip: Bundle, workshop: Path) -> None:
+    bundle = siglip
+    check_against_torch(bundle, f"{workshop / 'siglip.json'}::random")
     assert bundle.manifest.logit_bias == -10
     assert bundle.manifest.preprocessing.resize_mode == "squash"
     assert bundle.manifest.context_length == 16
