@@ -181,9 +181,9 @@ def _where_time_went(stages: Stages, workers: int | None) -> str:
 
 
 def _advice(stage: str, workers: int | None) -> str:
-    from clipcal.index.pipeline import usable_cores
+    from clipcal.models.runtimes.cores import allowed_cpus
 
-    cores = usable_cores()
+    cores = allowed_cpus()
     if stage == "read":
         return f"Files come slowly; more threads wait for more of them: --workers {4 * cores}"
     if stage == "decode" and workers is not None and workers < cores:

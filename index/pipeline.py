@@ -39,9 +39,6 @@ LARGE_BYTES = 2**26  # of larger files, one is in memory at a time
 MOST_PIXELS = 2**26  # decoded at once, by all threads: 256 MB in Pillow, and as much to turn them
 BATCHES_AHEAD = 2  # that wait for the model, beyond those that it works on
 
-# Both threads of a core: one decodes while the other waits for memory. A model takes whole cores.
-usable_cores = allowed_cpus
-
 
 class Decode(Protocol):
     """Bytes of a file to pixels; `room` is asked before any pixel is decoded."""
@@ -119,7 +116,8 @@ class Reader:
         self._decode = decode
         self._row_of = row_of
         self._clock = clock
-        self._workers = workers or usable_cores()
+        # Both threads of a core: one decodes while the other waits for memory.
+        self._workers = workers or allowed_cpus()
         self._large = threading.Lock()
         self._room = Room(MOST_PIXELS, waited=lambda spent: clock.add("decode", -spent))
 

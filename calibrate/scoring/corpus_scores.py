@@ -97,7 +97,7 @@ def score_corpus(corpus: Corpus, prompts: PromptVectors, rule: ScoreRule = MARGI
     one_each = np.array_equal(rows, np.arange(len(by_row)))
     return CorpusScores(
         uris=ItemTexts(corpus, "uri", ids),
-        sha256s=ItemTexts(corpus, "sha256", ids),
+        sha256s=ItemTexts(corpus, "sha256", ids, rows),
         rows=rows,
         categories=tuple(category.name for category in prompts.prompt_set.categories),
         scores=by_row if one_each else by_row[rows],
