@@ -63,7 +63,9 @@ def embed_apart(
     if done.returncode:
         raise SystemExit(f"clipcal embed failed: {done.stderr}")
     report, peak = done.stdout.splitlines()
-    return Embedded(json.loads(report), int(peak) / 2**20)
+    said = json.loads(report)
+    del said["corpus"]  # a folder of this machine, gone by now
+    return Embedded(said, int(peak) / 2**20)
 
 
 # The greatest memory is asked for within: from outside, the one who forked counts as well.
