@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import logging
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from clipcal.export.bundle_writer import export_bundle
 from clipcal.export.openclip import LoadedModel, load, resolve
+from clipcal.export.quiet import quiet
 from clipcal.models.bundle import MANIFEST, Bundle
 
 CALIBRATED_ON = 64  # images that an int8 export sees
@@ -70,7 +69,7 @@ class Material:
         """Return the plain graph after ONNX Runtime's dynamic quantisation per channel."""
         file = self.folder / "plain-int8.onnx"
         if not file.is_file():
-            with _quiet():
+            with quiet(), contextlib.redirect_stdout(io.StringIO()):
                 quantize_dynamic(self.plain(), file, per_channel=True, weight_type=QuantType.QInt8)
         return file
 
@@ -98,18 +97,19 @@ class Material:
 
 
 class _Plain(torch.nn.Module):
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.model.encode_image(images, normalize=True)  # type: ignore[operator]
+        features: torch.Tensor = self.model.encode_image(images, normalize=True)
+        return features
 
 
 def _export(loaded: LoadedModel, file: Path) -> None:
     shape = loaded.preprocessing
     example = torch.zeros(2, 3, shape.height, shape.width)
-    with _quiet(), torch.no_grad():
+    with quiet(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
         torch.onnx.export(
             _Plain(loaded.model),
             (example,),
@@ -121,16 +121,3 @@ def _export(loaded: LoadedModel, file: Path) -> None:
             output_names=["image_embeds"],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
-
-
-@contextlib.contextmanager
-def _quiet() -> Any:
-    """Silence exporters and quantisers, which tell of their own steps."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

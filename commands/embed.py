@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from clipcal.index.embed import EmbedReport
     from clipcal.index.stages import Stages
 
+_MOST = 0.6  # of all work: then a stage is what to do something about
+
 
 @click.command("embed")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
@@ -191,6 +193,3 @@ def _advice(stage: str, workers: int | None) -> str:
     if stage == "infer":
         return "The model is most of the work. See what would be faster: clipcal bench"
     return ""
-
-
-_MOST = 0.6

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from clipcal.export.files import fits_one_file, load, save
+from clipcal.export.quiet import quiet
 
 OPSET = 23  # the first with Attention
 OUTPUT = "embeddings"
@@ -39,7 +37,8 @@ def export_graph(tower: nn.Module, example: Tensor, input_name: str, file: Path)
         Where to write. Weights of more than 2 GB go to ``<file>.data``.
     """
     size = sum(each.nbytes for each in tower.state_dict().values())
-    with _quiet(), torch.no_grad():
+    # The exporter prints its steps, and warns and logs about its own internals.
+    with quiet(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
         program = torch.onnx.export(
             tower.eval(),
             (example,),
@@ -106,16 +105,3 @@ def _exact_half(initializer: onnx.TensorProto) -> np.ndarray | None:
     with np.errstate(over="ignore"):  # too large for float16: found unequal below
         half = values.astype(np.float16)
     return half if np.array_equal(half.astype(np.float32), values) else None
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporter: it warns and logs about its own internals, and prints its steps."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import difflib
 import hashlib
 import json
-import logging
 import tempfile
-import warnings
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +23,7 @@ from torch.nn import functional
 
 from clipcal.errors import BundleError
 from clipcal.export.hub import fetch_file
+from clipcal.export.quiet import quiet
 from clipcal.models.bundle import Preprocessing
 from clipcal.models.registry import ModelName, parse_model_name
 
@@ -383,7 +381,7 @@ def _checkpoint(source: Source) -> Path | None:
 
 
 def _build(source: Source, seed: int) -> Any:
-    with tempfile.TemporaryDirectory() as folder, _quiet(), torch.random.fork_rng(devices=[]):
+    with tempfile.TemporaryDirectory() as folder, quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         content = {"model_cfg": source.config, "preprocess_cfg": source.preprocess}
         Path(folder, _CONFIG_FILE).write_text(json.dumps(content), "utf-8")
@@ -400,7 +398,7 @@ def _build(source: Source, seed: int) -> Any:
 
 
 def _fill(model: Any, checkpoint: Path, name: ModelName) -> None:
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         try:
             if _is_torchscript(checkpoint):
                 checkpoint = _unscripted(checkpoint, Path(folder))
@@ -472,19 +470,6 @@ def _licence(source: Source) -> str | None:
     if tag in ("metaclip_400m", "metaclip_fullcc"):
         return "CC-BY-NC-4.0"
     return "MIT" if tag == "openai" or repository.startswith("laion/") else None
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep open_clip's and timm's remarks (randomly initialised, renamed modules) off stderr."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
 
 
 def _first_line(error: Exception) -> str:

@@ -374,5 +374,5 @@ def test_without_pictures_it_is_said_that_real_ones_are_better() -> None:
     found = choose_pictures([], ranges=True, say=lines.append)
     assert len(found.ranges) >= 64
     assert "--verify photos/" in " ".join(lines)
-    shown = [each.tobytes() for each in (*found.ranges, *found.measured)]  # type: ignore[union-attr]
+    shown = [each.tobytes() for each in (*found.ranges, *found.measured)]
     assert len(set(shown)) == len(shown)

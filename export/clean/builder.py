@@ -154,6 +154,30 @@ def linear(graph: GraphWriter, name: str, x: ir.Value, weights: Linear) -> ir.Va
     return value
 
 
+def projected(graph: GraphWriter, x: ir.Value, projection: Linear | None, width: int) -> ir.Value:
+    """Add what ends both towers: the projection, where there is one, and the L2 normalisation.
+
+    Parameters
+    ----------
+    graph : GraphWriter
+        Where to.
+    x : onnx_ir.Value
+        (batch, width).
+    projection : Linear or None
+        To the length of an embedding.
+    width : int
+        Of the tower, and of an embedding where nothing projects it.
+
+    Returns
+    -------
+    onnx_ir.Value
+        (batch, dim), float32, called ``embeddings``.
+    """
+    if projection is not None:
+        x, width = linear(graph, "projection", x, projection), projection.weight.shape[1]
+    return normalised(graph, x, width)
+
+
 def normalised(graph: GraphWriter, x: ir.Value, dim: int) -> ir.Value:
     """Add the L2 normalisation of each row, in float32, as ``functional.normalize`` means it.
 

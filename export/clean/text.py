@@ -14,7 +14,7 @@ import torch
 from open_clip import transformer as theirs
 from torch import nn
 
-from clipcal.export.clean.builder import GraphWriter, blocks, linear, norm, normalised, tensor_input
+from clipcal.export.clean.builder import GraphWriter, blocks, norm, projected, tensor_input
 from clipcal.export.clean.familiar import familiar, require
 from clipcal.export.clean.parts import (
     Block,
@@ -92,10 +92,8 @@ def write_text(loaded: LoadedModel, file: Path, *, half: bool = False) -> None:
     pool = _pool(graph, tower, tokens)
     x = blocks(graph, x, tower.blocks, causal=tower.causal, pool=pool)
     x = norm(graph, "final_norm", x, tower.final_norm)
-    if tower.projection is not None:
-        x = linear(graph, "projection", x, tower.projection)
-    last_layer = tower.projection.weight if tower.projection else tower.table
-    graph.save(tokens, normalised(graph, x, last_layer.shape[1]), file)
+    x = projected(graph, x, tower.projection, tower.table.shape[1])
+    graph.save(tokens, x, file)
 
 
 def read_text(loaded: LoadedModel) -> Text:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from open_clip import transformer as theirs
 from torch import nn
 
-from clipcal.export.clean.builder import GraphWriter, blocks, linear, norm, normalised, tensor_input
+from clipcal.export.clean.builder import GraphWriter, blocks, norm, projected, tensor_input
 from clipcal.export.clean.familiar import familiar, require
 from clipcal.export.clean.parts import (
     Block,
@@ -101,10 +101,8 @@ def write_vision(loaded: LoadedModel, file: Path, *, half: bool = False) -> None
     else:
         x = blocks(graph, x, tower.blocks, pool=partial(_first, graph))
         x = norm(graph, "final_norm", x, tower.final_norm)
-    if tower.projection is not None:
-        x = linear(graph, "projection", x, tower.projection)
-    last_layer = tower.projection.weight if tower.projection else tower.positional
-    graph.save(pixels, normalised(graph, x, last_layer.shape[1]), file)
+    x = projected(graph, x, tower.projection, tower.positional.shape[1])
+    graph.save(pixels, x, file)
 
 
 def read_vision(loaded: LoadedModel) -> Vision:
