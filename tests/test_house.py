@@ -19,7 +19,8 @@ BELOW = {
     "index": {"models", "index"},
     "calibrate": {"models", "prompts", "index", "calibrate"},
     "demo": {"models", "prompts", "index", "calibrate", "demo"},
-    "commands": {"models", "prompts", "index", "calibrate", "export", "demo", "commands"},
+    "service": {"models", "prompts", "index", "calibrate", "service"},
+    "commands": {"models", "prompts", "index", "calibrate", "export", "demo", "service", "commands"},
     "cli": {"commands"},
 }
 TORCH = {"torch", "torchvision", "open_clip"}
@@ -30,6 +31,7 @@ KEPT_OUT = {
     "models": {"faiss", "click", "rich"} | TORCH,
     "export": {"faiss", "click", "rich"},
     "demo": {"onnxruntime", "faiss", "click", "rich"},
+    "service": {"onnxruntime", "faiss", "click", "rich"} | TORCH,
     "commands": {"onnxruntime", "faiss"} | TORCH,
     "cli": {"onnxruntime", "faiss"} | TORCH,
 }

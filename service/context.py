@@ -1,0 +1,38 @@
+"""What every route works with, and how it gets at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from clipcal.service.encoder import SharedEncoder
+from clipcal.service.settings import Settings
+from clipcal.service.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The running service.
+
+    Attributes
+    ----------
+    settings : Settings
+        How it was started.
+    workspace : Workspace
+        The corpus, its scores, and its labels.
+    encoder : SharedEncoder
+        The model, shared by all clients.
+    """
+
+    settings: Settings
+    workspace: Workspace
+    encoder: SharedEncoder
+
+
+def _of(request: Request) -> Context:
+    return cast(Context, request.app.state.context)
+
+
+Serving = Annotated[Context, Depends(_of)]

@@ -1,0 +1,1 @@
+"""What goes over the wire: requests and replies, one module per part of the API."""

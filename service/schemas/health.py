@@ -1,0 +1,38 @@
+"""How the service is."""
+
+from __future__ import annotations
+
+from clipcal.service.schemas.common import Reply, Request
+
+
+class Health(Reply):
+    """What runs where. `provider` is what computes, not what was asked for.
+
+    The encoder is opened by the first request that needs it: until then `provider` is None.
+    """
+
+    status: str
+    version: str
+    model: str
+    fingerprint: str
+    device: str
+    provider: str | None
+    arithmetic: str | None
+    note: str | None
+    problem: str | None
+    images: int
+    failed: int
+    calibration: str | None
+    seconds: float
+
+
+class Session(Request):
+    """The token, to be kept as a cookie that scripts cannot read."""
+
+    token: str
+
+
+class SessionReply(Reply):
+    """Whether a token is needed at all."""
+
+    needed: bool
