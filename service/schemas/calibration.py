@@ -41,7 +41,10 @@ class CutView(Reply):
 
 
 class CalibrationView(Reply):
-    """The calibration that is applied; `sha256` names this very file."""
+    """The calibration that is applied; `sha256` names this very file.
+
+    `target` and `bands` are as `FitCalibration` takes them, so that it can be fitted as before.
+    """
 
     sha256: str
     created: str
@@ -50,6 +53,7 @@ class CalibrationView(Reply):
     levels: list[str]
     confidence: float
     target: str
+    bands: str | None = None
     joint: bool
     labelled: int
     cuts: list[CutView]
