@@ -10,6 +10,7 @@ import numpy as np
 
 from clipcal.index.database import told, version_of
 from clipcal.index.records import Item, Round, State, Suggestion
+from clipcal.index.schema import ROUNDS
 from clipcal.index.shards import Rows, Shards
 from clipcal.models.identity import ModelIdentity
 
@@ -30,7 +31,7 @@ class Reading:
     @property
     def rows(self) -> int:
         """The number of committed embeddings."""
-        ((rows,),) = self._read("SELECT coalesce(max(row) + 1, 0) FROM vectors")
+        ((rows,),) = self.read("SELECT coalesce(max(row) + 1, 0) FROM vectors")
         return int(rows)
 
     def chain(self, rows: int) -> str:
@@ -50,21 +51,21 @@ class Reading:
         """
         if rows == 0:
             return self.model.fingerprint
-        found = self._read("SELECT chain FROM commits WHERE stop = ?", rows)
+        found = self.read("SELECT chain FROM commits WHERE stop = ?", rows)
         return str(found[0][0]) if found else ""
 
     def count(self, state: State) -> int:
         """How many items are in `state`."""
-        ((count,),) = self._read("SELECT count(*) FROM items WHERE state = ?", state)
+        ((count,),) = self.read("SELECT count(*) FROM items WHERE state = ?", state)
         return int(count)
 
     def items(self, state: State | None = None) -> list[Item]:
         """All items, or those in one `state`, in the order in which they were first seen."""
         if state is None:
-            found = self._read(f"SELECT {ITEM_COLUMNS} FROM items ORDER BY id")
+            found = self.read(f"SELECT {ITEM_COLUMNS} FROM items ORDER BY id")
         else:
             query = f"SELECT {ITEM_COLUMNS} FROM items WHERE state = ? ORDER BY id"
-            found = self._read(query, state)
+            found = self.read(query, state)
         return [Item(*row) for row in found]
 
     def embedded(self) -> tuple[Rows, Rows]:
@@ -82,10 +83,10 @@ class Reading:
             "SELECT group_concat(id, ' '), group_concat(row, ' ') FROM items NOT INDEXED"
             " WHERE state = 'embedded' AND id > ? AND id <= ?"
         )
-        ((last,),) = self._read("SELECT coalesce(max(id), 0) FROM items")
+        ((last,),) = self.read("SELECT coalesce(max(id), 0) FROM items")
         ids, rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for start in range(0, last, _IDS_AT_ONCE):
-            ((some, their),) = self._read(query, start, start + _IDS_AT_ONCE)
+            ((some, their),) = self.read(query, start, start + _IDS_AT_ONCE)
             ids.append(np.fromstring(some or "", np.int64, sep=" "))
             rows.append(np.fromstring(their or "", np.int64, sep=" "))
         order = np.argsort(found := np.concatenate(ids), kind="stable")
@@ -99,7 +100,7 @@ class Reading:
         str
             32 hexadecimal digits; empty in a corpus whose items changed before there were marks.
         """
-        found = self._read("SELECT value FROM meta WHERE key = ?", MARK)
+        found = self.read("SELECT value FROM meta WHERE key = ?", MARK)
         return str(found[0][0]) if found else ""
 
     def texts(self, column: Literal["uri", "sha256"], ids: Rows) -> list[str]:
@@ -115,7 +116,7 @@ class Reading:
         if len(ids) == 0:
             return []
         query = f"SELECT id, coalesce({column}, '') FROM items WHERE id BETWEEN ? AND ?"
-        found = dict(self._read(query, int(ids.min()), int(ids.max())))
+        found = dict(self.read(query, int(ids.min()), int(ids.max())))
         return [found[number] for number in ids.tolist()]
 
     def contents(self, ids: Rows, rows: Rows) -> list[str]:
@@ -137,7 +138,7 @@ class Reading:
         if len(ids) == 0:
             return []
         query = "SELECT id, row, coalesce(sha256, '') FROM items WHERE id BETWEEN ? AND ?"
-        found = {n: (row, sha) for n, row, sha in self._read(query, int(ids.min()), int(ids.max()))}
+        found = {n: (row, sha) for n, row, sha in self.read(query, int(ids.min()), int(ids.max()))}
         pairs = zip(ids.tolist(), rows.tolist(), strict=True)
         return [
             found[number][1] if found[number][0] == row else self._content_of(row)
@@ -145,17 +146,17 @@ class Reading:
         ]
 
     def _content_of(self, row: int) -> str:
-        found = self._read("SELECT coalesce(sha256, '') FROM vectors WHERE row = ?", row)
+        found = self.read("SELECT coalesce(sha256, '') FROM vectors WHERE row = ?", row)
         return str(found[0][0]) if found else ""
 
     def known_files(self) -> dict[str, tuple[int | None, str | None]]:
         """Size and stamp of every embedded file when it was last read, by its URI."""
         query = "SELECT uri, size, stamp FROM items WHERE state = 'embedded'"
-        return {uri: (size, stamp) for uri, size, stamp in self._read(query)}
+        return {uri: (size, stamp) for uri, size, stamp in self.read(query)}
 
     def rows_by_content(self) -> dict[str, int]:
         """The row of every content that was ever embedded, by its SHA-256."""
-        return dict(self._read("SELECT sha256, row FROM vectors WHERE sha256 IS NOT NULL"))
+        return dict(self.read("SELECT sha256, row FROM vectors WHERE sha256 IS NOT NULL"))
 
     def live_rows(self) -> Rows:
         """The distinct rows that an embedded item points to, ascending."""
@@ -164,48 +165,55 @@ class Reading:
     def uris_at(self, row: int) -> list[str]:
         """The embedded items that share the embedding in `row`."""
         query = "SELECT uri FROM items WHERE row = ? AND state = 'embedded' ORDER BY id"
-        return [uri for (uri,) in self._read(query, row)]
+        return [uri for (uri,) in self.read(query, row)]
 
     def find(self, uri: str) -> Item | None:
         """The item called `uri`, in whatever state."""
-        found = self._read(f"SELECT {ITEM_COLUMNS} FROM items WHERE uri = ?", uri)
+        found = self.read(f"SELECT {ITEM_COLUMNS} FROM items WHERE uri = ?", uri)
         return Item(*found[0]) if found else None
 
     def labels(self) -> dict[str, dict[str, str]]:
         """The labels last kept, as uri → category → level."""
         query = "SELECT uri, category, level FROM labels JOIN items ON items.id = labels.item"
         kept: dict[str, dict[str, str]] = {}
-        for uri, category, level in self._read(query):
+        for uri, category, level in self.read(query):
             kept.setdefault(uri, {})[category] = level
         return kept
 
     def suggestions(self) -> list[Suggestion]:
         """The images that were drawn to be labelled, round by round."""
         query = "SELECT round, row, inclusion, audit FROM suggestions ORDER BY round, row"
-        found = self._read(query) if self._knows_rounds() else []
+        found = self.read(query) if self.knows(ROUNDS) else []
         return [Suggestion(number, row, p, bool(audit)) for number, row, p, audit in found]
 
     def rounds(self) -> list[Round]:
         """The draws so far, the first one first."""
         columns = "number, created, method, seed, category, frame, audit, picked, rows"
         query = f"SELECT {columns} FROM rounds ORDER BY number"
-        return [Round(*row) for row in self._read(query)] if self._knows_rounds() else []
+        return [Round(*row) for row in self.read(query)] if self.knows(ROUNDS) else []
 
     def given(self) -> dict[int, int]:
         """The rows labelled without a suggestion, each with the round that found it so."""
-        return dict(self._read("SELECT row, round FROM given")) if self._knows_rounds() else {}
+        return dict(self.read("SELECT row, round FROM given")) if self.knows(ROUNDS) else {}
 
     def noted(self, key: str) -> str | None:
         """The fact remembered under `key`, or None."""
         query = "SELECT value FROM meta WHERE key = ?"
-        found = self._read(query, f"note:{key}")
+        found = self.read(query, f"note:{key}")
         return str(found[0][0]) if found else None
 
-    def _knows_rounds(self) -> bool:
-        """Whether there are tables for rounds: an old corpus that is only read has none."""
-        return version_of(self._database) >= 2
+    def knows(self, version: int) -> bool:
+        """Whether there are the tables of a version: an old corpus that is only read has not."""
+        return version_of(self._database) >= version
 
-    def _read(self, query: str, *values: object) -> list[Any]:
+    def read(self, query: str, *values: object) -> list[Any]:
+        """Ask the database, for the other modules of this folder.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be read.
+        """
         try:
             return self._database.execute(query, values).fetchall()
         except sqlite3.Error as error:

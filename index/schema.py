@@ -88,6 +88,40 @@ CREATE TABLE given (
 );
 """
 
+_VERSION_3 = """
+-- What people say of images, as it came: nothing is ever changed here but `undone`.
+CREATE TABLE judgements (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    batch    TEXT NOT NULL,        -- said at once, and undone at once
+    item     INTEGER NOT NULL REFERENCES items (id),
+    row      INTEGER,              -- the content that was seen; NULL where it has no embedding
+    category TEXT NOT NULL,
+    level    TEXT,                 -- NULL: the rater takes back what he said
+    rater    TEXT NOT NULL,
+    origin   TEXT NOT NULL,        -- how the rater came to see the image
+    given    TEXT NOT NULL,
+    undone   TEXT                  -- when; NULL where it stands
+);
+CREATE INDEX judgements_by_cell ON judgements (item, category);
+CREATE INDEX judgements_by_batch ON judgements (batch);
+
+-- Contents that have a label in a category because somebody saw them for their scores.
+CREATE TABLE chosen (
+    row      INTEGER NOT NULL,
+    category TEXT NOT NULL,
+    PRIMARY KEY (row, category)
+) WITHOUT ROWID;
+
+-- Contents that had a label in a category before the first was chosen in it.
+CREATE TABLE before_chosen (
+    row      INTEGER NOT NULL,
+    category TEXT NOT NULL,
+    PRIMARY KEY (row, category)
+) WITHOUT ROWID;
+"""
+
 # What to run, in order: version n has the first n of these. They are never changed, only added to.
-VERSIONS = (_VERSION_1, _VERSION_2)
+VERSIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
 SCHEMA_VERSION = len(VERSIONS)
+# Since which version there are tables for draws, and for what people say.
+ROUNDS, JUDGEMENTS = 2, 3

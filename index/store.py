@@ -176,7 +176,7 @@ class Corpus(Reading):
         if len(vectors):
             self.shards.append(start, vectors)
             chain = hashlib.sha256(chain.encode() + vectors.tobytes()).hexdigest()
-        with self._transaction() as database:
+        with self.transaction() as database:
             database.execute(
                 "INSERT OR IGNORE INTO commits VALUES (?, ?)", (start + len(vectors), chain)
             )
@@ -195,7 +195,7 @@ class Corpus(Reading):
 
     def remove(self, uris: Sequence[str]) -> None:
         """Mark items as removed; their embeddings stay, should the content come back."""
-        with self._transaction() as database:
+        with self.transaction() as database:
             database.executemany(
                 "UPDATE items SET state = 'removed', reason = NULL WHERE uri = ?",
                 [(uri,) for uri in uris],
@@ -204,7 +204,7 @@ class Corpus(Reading):
 
     def start_run(self, sources: str) -> int:
         """Record that a run over `sources` (a JSON list) begins; returns its number."""
-        with self._transaction() as database:
+        with self.transaction() as database:
             cursor = database.execute(
                 "INSERT INTO runs (started, sources) VALUES (?, ?)", (_now(), sources)
             )
@@ -212,7 +212,7 @@ class Corpus(Reading):
 
     def finish_run(self, run: int, *, embedded: int, skipped: int, failed: int) -> None:
         """Record that a run has come to its end, with its counts."""
-        with self._transaction() as database:
+        with self.transaction() as database:
             database.execute(
                 "UPDATE runs SET finished = ?, embedded = ?, skipped = ?, failed = ? WHERE id = ?",
                 (_now(), embedded, skipped, failed, run),
@@ -220,7 +220,7 @@ class Corpus(Reading):
 
     def replace_labels(self, labels: Mapping[str, Mapping[str, str]]) -> None:
         """Keep `labels` (uri → category → level) in place of those there were."""
-        with self._transaction() as database:
+        with self.transaction() as database:
             database.execute("DELETE FROM labels")
             database.executemany(
                 "INSERT INTO labels SELECT id, ?, ? FROM items WHERE uri = ?",
@@ -257,7 +257,7 @@ class Corpus(Reading):
         """
         audit = sum(one[2] for one in drawn)
         about = (_now(), method, seed, category, frame, audit, len(drawn) - audit, self.rows)
-        with self._transaction() as database:
+        with self.transaction() as database:
             cursor = database.execute(
                 "INSERT INTO rounds (created, method, seed, category, frame, audit, picked, rows)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -275,13 +275,14 @@ class Corpus(Reading):
 
     def note(self, key: str, value: str) -> None:
         """Remember a small fact about the corpus, such as its prompt set."""
-        with self._transaction() as database:
+        with self.transaction() as database:
             database.execute(
                 "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = ?",
                 (f"note:{key}", value, value),
             )
 
-    def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Do all of what the block writes or nothing, for the other modules of this folder."""
         return transaction(self.path, self._database)
 
 
