@@ -39,12 +39,13 @@ _OF_THIS_CONTENT = """
 EXISTS (SELECT 1 FROM items WHERE items.id = judgements.item
         AND (items.row IS NULL OR judgements.row IS NULL OR items.row = judgements.row))
 """
-_STANDING = f"""
+_STANDING_WHERE = f"""
 SELECT {_COLUMNS} FROM (
     SELECT max(id) AS newest, {_COLUMNS} FROM judgements
-    WHERE undone IS NULL AND {_OF_THIS_CONTENT} GROUP BY item, category, rater
+    WHERE undone IS NULL AND {_OF_THIS_CONTENT} AND {{which}} GROUP BY item, category, rater
 ) WHERE level IS NOT NULL
 """
+_STANDING = _STANDING_WHERE.format(which="TRUE")
 _CELLS = """
 WITH cells AS (
     SELECT DISTINCT row, category FROM judgements WHERE batch = ? AND row IS NOT NULL
@@ -196,7 +197,7 @@ def undo(corpus: Corpus, batch: str, *, rater: str) -> tuple[Judgement, ...]:
         if not _kept(database, batch, rater):
             raise StoreError(
                 f"Nothing was said as {batch!r}. Name a batch of the history, which clipcal serve "
-                f"lists under /v1/judgements."
+                f"lists under /v1/labels."
             )
         marked = database.execute(
             "UPDATE judgements SET undone = ? WHERE batch = ? AND undone IS NULL", (_now(), batch)
@@ -209,17 +210,34 @@ def undo(corpus: Corpus, batch: str, *, rater: str) -> tuple[Judgement, ...]:
         return tuple(Judgement(*found) for found in database.execute(query, (batch,)))
 
 
-def standing(corpus: Reading) -> list[Judgement]:
+def standing(corpus: Reading, items: Iterable[int] | None = None) -> list[Judgement]:
     """What raters say now: of each cell and rater the newest that is neither undone nor taken back.
 
     Judgements of an image whose file has changed since are left out, until its content is back.
+
+    Parameters
+    ----------
+    corpus : Reading
+        The corpus.
+    items : iterable of int, optional
+        Only of these images.
 
     Returns
     -------
     list of Judgement
         In the order in which they came.
     """
-    return _judgements(corpus, f"{_STANDING} ORDER BY id")
+    if items is None:
+        return _judgements(corpus, f"{_STANDING} ORDER BY id")
+    query = _STANDING_WHERE.format(which="item IN (SELECT value FROM json_each(?1))")
+    return _judgements(corpus, f"{query} ORDER BY id", json.dumps(list(items)))
+
+
+def rater_of(corpus: Reading, batch: str) -> str | None:
+    """Whose a batch is; None where nothing was said as that."""
+    query = "SELECT rater FROM judgements WHERE batch = ? LIMIT 1"
+    found = corpus.read(query, batch) if corpus.knows(JUDGEMENTS) else []
+    return str(found[0][0]) if found else None
 
 
 def history(

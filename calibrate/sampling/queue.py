@@ -149,7 +149,7 @@ def _each_once(places: Int64, rows: Int64) -> Int64:
     """Keep the first place of each content; places ascend."""
     own = rows[places]
     first = _first_of(places, own, int(own.max(initial=-1)) + 1)
-    return places[first[own] == places]
+    return np.asarray(places[first[own] == places], np.int64)
 
 
 def _first_of(places: Int64, rows: Int64, extent: int) -> Int64:
@@ -163,7 +163,7 @@ def _first(places: Int64, turn: Float64, limit: int) -> Int64:
     """Return the places whose turn comes first, in order; a full sort is for the few."""
     when = turn[places]
     if limit < len(places):
-        last = np.partition(when, limit)[limit]
-        near = when <= last
+        near = when <= np.partition(when, limit)[limit]
         places, when = places[near], when[near]
-    return places[np.argsort(when, kind="stable")][:limit]
+    order = np.argsort(when, kind="stable")[:limit]
+    return places[order]
