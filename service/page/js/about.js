@@ -1,0 +1,42 @@
+/** What is served, by what, and how it is: the dialog behind the dot in the header. */
+import { address, get } from "./api.js";
+import { dialog, h } from "./dom.js";
+
+/** Show the service's health, and where programs find the API. */
+export async function showService() {
+  const health = await get("health");
+  return dialog({ title: "This service", content: [facts(health), links()] });
+}
+
+function facts(health) {
+  const computes = health.provider
+    ? [health.provider, health.arithmetic].filter(Boolean).join(", ")
+    : "not opened yet: the first image or sentence opens it";
+  const rows = [
+    ["Version", `clipcal ${health.version}`],
+    ["Model", health.model],
+    ["Computes on", computes],
+    ["Note", health.note],
+    ["Problem", health.problem],
+    ["Images", `${health.images.toLocaleString()}${health.failed ? `, ${health.failed.toLocaleString()} could not be embedded` : ""}`],
+    ["Calibration", health.calibration ? health.calibration.slice(0, 12) : "none yet"],
+    ["Running for", lasting(health.seconds)],
+  ];
+  return h("dl", { class: "facts" }, rows.filter(([, value]) => value).map(([name, value]) => [
+    h("dt", null, name), h("dd", null, value),
+  ]));
+}
+
+function links() {
+  return h(
+    "p", { class: "small soft" }, "Programs use the same service: ",
+    h("a", { href: address("openapi.json").href, target: "_blank", rel: "noreferrer" }, "the API as OpenAPI"), ", ",
+    h("a", { href: address("metrics").href, target: "_blank", rel: "noreferrer" }, "metrics"), ".",
+  );
+}
+
+function lasting(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}

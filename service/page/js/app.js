@@ -1,0 +1,166 @@
+/** The shell: which page is shown, the header, the token, the keys that hold everywhere. */
+import { connection, get, openSession, whenTokenIsNeeded } from "./api.js";
+import { showService } from "./about.js";
+import { dialog, h, problemNote, replace, set, toast } from "./dom.js";
+import { icon } from "./icons.js";
+import { keys } from "./keys.js";
+import { go, hrefOf, route } from "./route.js";
+import { askRater, kept, rater, state } from "./state.js";
+
+const PAGES = {
+  classify: () => import("./classify.js"),
+  review: () => import("./review.js"),
+  thresholds: () => import("./thresholds.js"),
+  explore: () => import("./explore.js"),
+};
+const HOME = "explore";
+const POLL_MS = 20_000;
+const POLL_DOWN_MS = 3_000;
+
+let unmount = null;
+let shown = 0;
+
+/** Show the page that the address names. A page that came too late is not mounted. */
+async function show() {
+  const { page: name, params } = route();
+  if (!(name in PAGES)) return location.replace(hrefOf(HOME));
+  const turn = ++shown;
+  leave();
+  mark(name);
+  const root = document.getElementById("page");
+  try {
+    const { page } = await PAGES[name]();
+    if (turn !== shown) return;
+    document.title = `${page.title} · clipcal`;
+    replace(root);
+    root.className = `page-${name}`;
+    scrollTo(0, 0);
+    const end = (await page.mount(root, params)) ?? null;
+    if (turn === shown) unmount = end;
+    else end?.();
+  } catch (error) {
+    if (turn === shown) replace(root, problemNote(error, show));
+  }
+}
+
+function leave() {
+  const last = unmount;
+  unmount = null;
+  last?.();
+}
+
+function mark(name) {
+  for (const link of document.querySelectorAll(".tabs a")) {
+    set(link, { "aria-current": link.dataset.page === name ? "page" : null });
+  }
+}
+
+const THEMES = ["auto", "light", "dark"];
+
+function themeButton() {
+  const button = h("button", { type: "button", class: "plain icon" });
+  const show = () => {
+    const theme = kept.get("clipcal.theme") ?? "auto";
+    set(button, { "aria-label": `Theme: ${theme}`, title: `Theme: ${theme}` });
+    replace(button, icon(theme));
+    if (theme === "auto") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = theme;
+  };
+  button.addEventListener("click", () => {
+    const place = THEMES.indexOf(kept.get("clipcal.theme") ?? "auto");
+    kept.set("clipcal.theme", THEMES[(place + 1) % THEMES.length]);
+    show();
+  });
+  show();
+  return button;
+}
+
+function raterButton() {
+  const name = h("span", { class: "rater-text cut" });
+  const button = h("button", { type: "button", class: "plain rater", onClick: askRater }, icon("person"), name);
+  const show = () => {
+    set(name, { textContent: rater() ?? "Who?" });
+    set(button, { "aria-label": rater() ? `Labelling as ${rater()}: change` : "Say who is labelling" });
+  };
+  state.addEventListener("rater", show);
+  show();
+  return button;
+}
+
+function stateButton() {
+  const text = h("span", { class: "state-text cut" }, "connecting");
+  const open = () => showService().catch((error) => toast(error.message, { kind: "bad" }));
+  const button = h(
+    "button", { type: "button", class: "plain state", dataset: { state: "unknown" }, "aria-label": "This service: connecting", onClick: open },
+    h("span", { class: "state-dot" }), text,
+  );
+  const say = (kind, words) => {
+    button.dataset.state = kind;
+    text.textContent = words;
+    set(button, { "aria-label": `This service: ${words}` });
+  };
+  watch(say);
+  return button;
+}
+
+function watch(say) {
+  let timer = 0;
+  const look = async () => {
+    clearTimeout(timer);
+    if (!document.hidden) await get("health").then((health) => say("up", served(health)), () => say("down", "no connection"));
+    timer = setTimeout(look, connection.up ? POLL_MS : POLL_DOWN_MS);
+  };
+  document.addEventListener("visibilitychange", look);
+  connection.addEventListener("down", look);
+  connection.addEventListener("up", look);
+  look();
+}
+
+function served(health) {
+  return `${health.images.toLocaleString()} images`;
+}
+
+/** Ask for the token; true where the service took it. */
+async function askToken(problem) {
+  const input = h("input", { type: "password", autofocus: true, autocomplete: "current-password", name: "token" });
+  return dialog({
+    title: "This service needs a token",
+    content: [
+      h("p", null, "It was printed where the service was started, at the end of the address (", h("code", null, "#token=…"), ")."),
+      problem?.detail ? h("p", { class: "small soft" }, problem.detail) : null,
+      h("label", { class: "field" }, h("span", null, "Token"), input),
+    ],
+    actions: [{ label: "Cancel", value: false }, { label: "Open", kind: "primary", run: () => openSession(input.value.trim()).then(() => true) }],
+  });
+}
+
+/** A token may come in the address once; it leaves the address before anything else happens. */
+async function tokenOfAddress() {
+  const [, token] = /^#token=(.+)$/.exec(location.hash) ?? [];
+  if (!token) return;
+  history.replaceState(null, "", hrefOf(HOME));
+  await openSession(decodeURIComponent(token)).catch((error) => toast(error.message, { kind: "bad" }));
+}
+
+keys.everywhere([
+  { key: "g c", label: "Go to Classify", run: () => go("classify") },
+  { key: "g r", label: "Go to Review", run: () => go("review") },
+  { key: "g t", label: "Go to Thresholds", run: () => go("thresholds") },
+  { key: "g e", label: "Go to Explore", run: () => go("explore") },
+  { key: "g n", label: "Say who is labelling", run: askRater },
+  { key: "?", label: "Show the keys", run: keys.overlay },
+]);
+
+const help = h("button", { type: "button", class: "plain icon key-hint", "aria-label": "Keys", title: "Keys (?)", onClick: keys.overlay }, icon("help"));
+whenTokenIsNeeded(askToken);
+await tokenOfAddress();
+replace(document.getElementById("top-end"), stateButton(), raterButton(), themeButton(), help);
+addEventListener("hashchange", async () => {
+  await tokenOfAddress();
+  show();
+});
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  document.getElementById("page").focus();
+});
+show();

@@ -1,0 +1,24 @@
+/** The address: `#/page?name=value`. */
+
+/** The page and its parameters as the address has them. */
+export function route() {
+  const [, page = "", query = ""] = /^#\/([a-z-]*)(?:\?(.*))?$/.exec(location.hash) ?? [];
+  return { page, params: Object.fromEntries(new URLSearchParams(query)) };
+}
+
+/** The address of a page; what is null, undefined or "" is left out. */
+export function hrefOf(page, params = {}) {
+  const kept = Object.entries(params).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const query = new URLSearchParams(kept).toString();
+  return `#/${page}${query ? `?${query}` : ""}`;
+}
+
+/** Go to a page. */
+export function go(page, params) {
+  location.hash = hrefOf(page, params);
+}
+
+/** Keep what the page shows in the address, without mounting the page anew. */
+export function keep(params) {
+  history.replaceState(null, "", hrefOf(route().page, params));
+}
