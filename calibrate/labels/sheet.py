@@ -123,8 +123,30 @@ def read_sheet(path: Path) -> Sheet:
         If the file is missing, empty, a workbook, wrongly quoted, or a row is longer than
         the header.
     """
-    data = _read_bytes(path)
-    text, notes = _decode(data, path)
+    return parse_sheet(read_bytes(path), path)
+
+
+def parse_sheet(data: bytes, path: Path) -> Sheet:
+    """Read the bytes of a delimited text file, as `read_sheet` does.
+
+    Parameters
+    ----------
+    data : bytes
+        The file's content.
+    path : pathlib.Path
+        What messages call it.
+
+    Returns
+    -------
+    Sheet
+        Its cells.
+
+    Raises
+    ------
+    LabelError
+        As from `read_sheet`.
+    """
+    text, notes = decode(data, path)
     text, delimiter = _delimiter(text)
     plain = _read_plain(text, delimiter) if len(text) >= _LARGE else None
     if plain is None:
@@ -142,23 +164,24 @@ def read_sheet(path: Path) -> Sheet:
     return Sheet(path, header, columns, lines, notes, digest)
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """Read a label file whole; LabelError where it cannot be."""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise LabelError(
             f"The label file {path} cannot be read ({error.strerror}). "
             f"Name a CSV file that can be, and run the same command again."
         ) from error
+
+
+def decode(data: bytes, path: Path) -> tuple[str, tuple[str, ...]]:
+    """Turn bytes into text, whatever program wrote them; also return what was guessed."""
     if data.startswith(b"PK\x03\x04"):
         raise LabelError(
             f"{path} is a workbook, not text. Save it as CSV (UTF-8) in the spreadsheet program, "
             f"then run the same command with {path.with_suffix('.csv')}"
         )
-    return data
-
-
-def _decode(data: bytes, path: Path) -> tuple[str, tuple[str, ...]]:
     for mark, encoding in _BOMS:
         if data.startswith(mark):
             return _decode_as(data, encoding, path), ()

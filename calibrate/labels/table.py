@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from clipcal.calibrate.labels.formats import interpret
 from clipcal.calibrate.labels.matching import Match, match_images
-from clipcal.calibrate.labels.sheet import read_sheet
+from clipcal.calibrate.labels.sheet import parse_sheet, read_bytes
 from clipcal.calibrate.labels.votes import Aggregate, Votes
 from clipcal.calibrate.labels.words import BINARY, UNKNOWN
 
@@ -102,7 +102,41 @@ def read_labels(
         estimated and the file does not tell its raters apart.
     """
     path = Path(path)
-    sheet = read_sheet(path)
+    return parse_labels(
+        read_bytes(path), path, categories=categories, levels=levels, aggregate=aggregate
+    )
+
+
+def parse_labels(
+    data: bytes,
+    path: Path,
+    *,
+    categories: Sequence[str] | None = None,
+    levels: Sequence[str] = (),
+    aggregate: Aggregate = "majority",
+) -> LabelTable:
+    """Read the bytes of a label file, as `read_labels` does.
+
+    Parameters
+    ----------
+    data : bytes
+        The file's content.
+    path : pathlib.Path
+        What messages call it; its last part is the table's source.
+    categories, levels, aggregate
+        As in `read_labels`.
+
+    Returns
+    -------
+    LabelTable
+        The labels.
+
+    Raises
+    ------
+    LabelError
+        As from `read_labels`.
+    """
+    sheet = parse_sheet(data, path)
     reading = interpret(sheet, categories, levels, aggregate)
     return LabelTable(
         images=reading.images,

@@ -1,0 +1,308 @@
+"""What a corpus knows of labels: those of a file, and what raters have said since.
+
+The corpus keeps the labels that it was last calibrated with, and a journal of what people judged
+(:mod:`clipcal.index.judgements`). Of a cell, an image in a category, that anybody has judged, the
+judgements count and the file's label no more. Every other cell has the file's label.
+
+The pool is read from the bytes that it is exported as, so that calibrating from the pool and from
+the exported file is one and the same.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import numpy as np
+
+from clipcal.calibrate.labels.formats import ANSWER_NAMES, CATEGORY_NAMES
+from clipcal.calibrate.labels.matching import Match
+from clipcal.calibrate.labels.sheet import name_key
+from clipcal.calibrate.labels.table import BINARY, LabelTable, parse_labels
+from clipcal.calibrate.labels.votes import Aggregate
+from clipcal.calibrate.labels.words import scale_of
+from clipcal.index.judgements import Judgement, standing
+from clipcal.index.reading import Reading
+from clipcal.index.roster import roster
+from clipcal.index.shards import Rows
+
+FILE: Final = "file"  # the rater of labels that came with a file
+SOURCE: Final = "reviewed.csv"
+_GAP = 100  # ids; names of items nearer to each other are read at once
+
+Names = Callable[[str], str]
+# What one rater says of one cell: the item, the index of the category, the rater (`FILE` where a
+# file says it), and the level. Plain tuples, since there may be a hundred thousand.
+PoolLabel = tuple[int, int, str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PoolLabels:
+    """Every label of the pool.
+
+    Attributes
+    ----------
+    categories, levels : tuple of str
+        The prompt set's; from low to high.
+    labels : tuple of PoolLabel
+        In the order of item, category and rater.
+    uris : dict of int to str
+        Of each item that has a label.
+    places : Int64[(items,)]
+        Place of each such item, ascending, among the embedded ones.
+    notes : tuple of str
+        What was left out.
+    """
+
+    categories: tuple[str, ...]
+    levels: tuple[str, ...]
+    labels: tuple[PoolLabel, ...]
+    uris: dict[int, str]
+    places: Rows
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pool:
+    """The pool as one table, and where its images are.
+
+    Attributes
+    ----------
+    table : LabelTable
+        The labels, one per cell, with the votes of several raters.
+    match : Match
+        Place of each image among the embedded ones, in the order of the roster and of
+        ``CorpusScores.uris``; every image has one.
+    """
+
+    table: LabelTable
+    match: Match
+
+
+def pooled(
+    corpus: Reading,
+    categories: Sequence[str],
+    levels: Sequence[str],
+    aggregate: Aggregate = "majority",
+    *,
+    ids: Rows | None = None,
+) -> Pool:
+    """Read the pool as one table.
+
+    Parameters
+    ----------
+    corpus : Reading
+        The corpus.
+    categories : sequence of str
+        The prompt set's categories; labels in others are left out, and counted in a note.
+    levels : sequence of str
+        The prompt set's levels; empty for yes and no.
+    aggregate : {"majority", "dawid-skene"}
+        How several raters become one label.
+    ids : Int64[(n,)], optional
+        The embedded items, ascending, among which places count; by default those of now.
+
+    Returns
+    -------
+    Pool
+        The table that reading `pool_csv` gives, and the match that its names give; an empty
+        table where there are no labels.
+
+    Raises
+    ------
+    LabelError
+        If raters' errors are to be estimated and there is one rater.
+    """
+    found = pool_labels(corpus, categories, levels, ids=ids)
+    match = Match(found.places, (), ())
+    if not found.labels:
+        nothing = np.empty((0, len(categories)), np.int8)
+        levels = tuple(levels) or BINARY
+        return Pool(
+            LabelTable((), tuple(categories), levels, nothing, (), found.notes, "", ""), match
+        )
+    table = parse_labels(
+        write_long(found), Path(SOURCE), categories=categories, levels=levels, aggregate=aggregate
+    )
+    return Pool(replace(table, notes=(*table.notes, *found.notes)), match)
+
+
+def pool_csv(
+    corpus: Reading,
+    categories: Sequence[str],
+    levels: Sequence[str],
+    *,
+    names: Names | None = None,
+) -> bytes:
+    """Write the pool as a label file.
+
+    Parameters
+    ----------
+    corpus : Reading
+        The corpus.
+    categories, levels : sequence of str
+        As for `pooled`.
+    names : callable, optional
+        From an image's uri to what the file calls it; the uri itself by default.
+
+    Returns
+    -------
+    bytes
+        CSV in UTF-8, a row per image, category and rater, ordered by item, category and rater:
+        ``image,category,label,annotator``.
+    """
+    return write_long(pool_labels(corpus, categories, levels), names)
+
+
+def pool_labels(
+    corpus: Reading,
+    categories: Sequence[str],
+    levels: Sequence[str],
+    *,
+    ids: Rows | None = None,
+) -> PoolLabels:
+    """Bring together what raters said and what the file said.
+
+    Parameters
+    ----------
+    corpus : Reading
+        The corpus.
+    categories, levels : sequence of str
+        Those to read, as for `pooled`. Where there are several levels and every label says yes or
+        no, the levels are these two, as for a file.
+    ids : Int64[(n,)], optional
+        As for `pooled`.
+
+    Returns
+    -------
+    PoolLabels
+        The labels of embedded images in these categories and levels, and what was left out.
+    """
+    found, strange = _in_categories(standing(corpus), _filed(corpus), categories)
+    embedded = roster(corpus)[0] if ids is None else ids
+    present = np.isin(_items(found), embedded).tolist()
+    labels = [one for one, stays in zip(found, present, strict=True) if stays]
+    gone = len(found) - len(labels)
+    labels, words, unread = _in_levels(labels, levels)
+    items = np.unique(_items(labels))
+    return PoolLabels(
+        categories=tuple(categories),
+        levels=words,
+        labels=tuple(sorted(labels)),
+        uris=_uris(corpus, items),
+        places=np.searchsorted(embedded, items),
+        notes=(
+            *_left_out(strange, "in categories that the prompt set lacks"),
+            *_left_out(gone, "of images that are not embedded any more"),
+            *_left_out(unread, f"in levels other than {', '.join(words)}"),
+        ),
+    )
+
+
+def write_long(found: PoolLabels, names: Names | None = None) -> bytes:
+    """Write labels as a label file: see `pool_csv`."""
+    called = {item: (names or _written)(uri) for item, uri in found.uris.items()}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_header(found.categories))
+    writer.writerows(
+        (called[item], found.categories[column], level, rater)
+        for item, column, rater, level in found.labels
+    )
+    return text.getvalue().encode("utf-8")
+
+
+def _header(categories: Sequence[str]) -> list[str]:
+    """Name the columns; as a category is called a column would be read as that category's."""
+    taken = {name_key(category) for category in categories}
+    free = [[n for n in some if n not in taken] for some in (CATEGORY_NAMES, ANSWER_NAMES)]
+    answer = "label" if "label" in free[1] else free[1][0]
+    return ["image", free[0][0], answer, "annotator"]
+
+
+def _written(uri: str) -> str:
+    """Write a uri so that a sheet gives it back: cells lose the blanks around them."""
+    return uri if uri == uri.strip() else f"file://{quote(uri)}"
+
+
+def _uris(corpus: Reading, ids: Rows) -> dict[int, str]:
+    """Read the uris of items, those near each other together."""
+    uris: dict[int, str] = {}
+    for part in np.split(ids, np.flatnonzero(np.diff(ids) > _GAP) + 1):
+        uris.update(zip(part.tolist(), corpus.texts("uri", part), strict=True))
+    return uris
+
+
+def _filed(corpus: Reading) -> list[tuple[int, str, str]]:
+    """Return the labels that came with a file: item, category and level."""
+    return [
+        (item.id, category, level)
+        for uri, row in corpus.labels().items()
+        if (item := corpus.find(uri)) is not None
+        for category, level in row.items()
+    ]
+
+
+def _in_categories(
+    judged: Sequence[Judgement],
+    filed: Sequence[tuple[int, str, str]],
+    categories: Sequence[str],
+) -> tuple[list[PoolLabel], int]:
+    """Return the labels in these categories, and count the others.
+
+    Names that differ only as `name_key` lets them are one category; of what a rater said under
+    two of them, the newer counts.
+    """
+    columns = {name_key(category): column for column, category in enumerate(categories)}
+    spoken = {one.category for one in judged} | {category for _, category, _ in filed}
+    column_of = {
+        name: columns.get(name_key(name), -number) for number, name in enumerate(spoken, start=1)
+    }
+    said = {
+        (one.item, column_of[one.category], one.rater.strip()): str(one.level) for one in judged
+    }
+    cells = {key[:2] for key in said}
+    for item, category, level in filed:
+        cell = (item, column_of[category])
+        if cell not in cells:
+            said[(*cell, FILE)] = level
+    known = [(*key, level) for key, level in said.items() if key[1] >= 0]
+    return known, len(said) - len(known)
+
+
+def _in_levels(
+    labels: Sequence[PoolLabel], levels: Sequence[str]
+) -> tuple[list[PoolLabel], tuple[str, ...], int]:
+    """Write levels as the prompt set does; also return these, and count what is none of them.
+
+    Where yes has no place among several levels, no is left out as well: keeping it alone would
+    make what is labelled look rarer than it is.
+    """
+    words = {level for *_, level in labels}
+    scale = scale_of({word.casefold() for word in words}, levels)
+    codes = dict(scale.codes)
+    if any(word.casefold() in BINARY and codes.get(word.casefold(), -1) < 0 for word in words):
+        codes |= dict.fromkeys(set(BINARY) - {level.casefold() for level in scale.levels}, -1)
+    level_of = {
+        word: scale.levels[code] for word in words if (code := codes.get(word.casefold(), -1)) >= 0
+    }
+    kept = [
+        (item, column, rater, level_of[level])
+        for item, column, rater, level in labels
+        if level in level_of
+    ]
+    return kept, scale.levels, len(labels) - len(kept)
+
+
+def _items(labels: Sequence[PoolLabel]) -> Rows:
+    return np.fromiter((one[0] for one in labels), np.int64, len(labels))
+
+
+def _left_out(count: int, why: str) -> tuple[str, ...]:
+    labels = "1 label is" if count == 1 else f"{count:,} labels are"
+    return (f"{labels} left out: {why}.",) if count else ()
