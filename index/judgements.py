@@ -5,9 +5,7 @@ changes his mind says something newer, and what is undone is marked as such. Man
 threads may write at once, each through a corpus that it opened itself; none needs the lock that
 embedding holds.
 
-Whoever looks at flagged images, at those near a threshold or at what a search found sees them
-*because of* their scores, so that their labels are no random sample. What was labelled so, without
-a label before, is kept as *chosen*: see `clipcal.calibrate.sampling.design`.
+How a rater came to see an image is kept too: see `clipcal.index.chosen`.
 """
 
 from __future__ import annotations
@@ -17,63 +15,45 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Literal
 from uuid import uuid4
 
 import numpy as np
 
 from clipcal.errors import StoreError
+from clipcal.index.chosen import (
+    CHOSEN,
+    COLUMNS,
+    STANDING,
+    STANDING_WHERE,
+    chosen_rows,
+    settle,
+)
 from clipcal.index.reading import ITEM_COLUMNS, Reading
 from clipcal.index.records import Item
 from clipcal.index.schema import JUDGEMENTS
 from clipcal.index.shards import Rows
 from clipcal.index.store import Corpus
 
-Origin = Literal["given", "random", "suggested", "flagged", "near", "search"]
-CHOSEN: Final = ("flagged", "near", "search")  # the rater saw the image for its score
-_MARK = "judgements"  # in the table meta
-_COLUMNS = "id, batch, item, category, level, rater, origin, given, undone"
+__all__ = [
+    "CHOSEN",
+    "Judgement",
+    "Origin",
+    "Said",
+    "chosen_rows",
+    "history",
+    "item_at",
+    "judge",
+    "judged_mark",
+    "labelled_items",
+    "rater_of",
+    "raters",
+    "standing",
+    "undo",
+]
 
-# Of content that the item has no more, a judgement says nothing.
-_OF_THIS_CONTENT = """
-EXISTS (SELECT 1 FROM items WHERE items.id = judgements.item
-        AND (items.row IS NULL OR judgements.row IS NULL OR items.row = judgements.row))
-"""
-_STANDING_WHERE = f"""
-SELECT {_COLUMNS} FROM (
-    SELECT max(id) AS newest, {_COLUMNS} FROM judgements
-    WHERE undone IS NULL AND {_OF_THIS_CONTENT} AND {{which}} GROUP BY item, category, rater
-) WHERE level IS NOT NULL
-"""
-_STANDING = _STANDING_WHERE.format(which="TRUE")
-_CELLS = """
-WITH cells AS (
-    SELECT DISTINCT row, category FROM judgements WHERE batch = ? AND row IS NOT NULL
-)
-"""
-# What somebody said of a cell and has neither undone nor taken back since.
-_SAID = """
-SELECT 1 FROM judgements AS said JOIN items ON items.id = said.item
-WHERE items.row = {cell}.row AND said.row = items.row AND said.category = {cell}.category
-    AND said.undone IS NULL AND said.level IS NOT NULL AND NOT EXISTS (
-        SELECT 1 FROM judgements AS later
-        WHERE later.item = said.item AND later.category = said.category
-            AND later.rater = said.rater AND later.row = said.row AND later.id > said.id
-            AND later.undone IS NULL AND later.level IS NULL
-    )
-"""
-_FILED = """
-SELECT 1 FROM labels JOIN items ON items.id = labels.item
-WHERE items.row = {cell}.row AND labels.category = {cell}.category
-"""
-_BEFORE = f"""
-INSERT INTO before_chosen
-SELECT items.row, category FROM labels JOIN items ON items.id = labels.item
-WHERE category = :category AND items.row IS NOT NULL
-UNION SELECT items.row, category FROM ({_STANDING}) AS said JOIN items ON items.id = said.item
-WHERE category = :category AND items.row IS NOT NULL
-EXCEPT SELECT row, category FROM chosen
-"""
+Origin = Literal["given", "random", "suggested", "flagged", "near", "search"]
+_MARK = "judgements"  # in the table meta
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +146,7 @@ def judge(corpus: Corpus, batch: str, said: Sequence[Said], *, rater: str, origi
             " SELECT ?, id, row, ?, ?, ?, ?, ? FROM items WHERE id = ?",
             [(batch, s.category, s.level, rater, origin, now, s.item) for s in said],
         )
-        _settle(database, batch)
+        settle(database, batch)
         _mark(database)
     return True
 
@@ -204,9 +184,9 @@ def undo(corpus: Corpus, batch: str, *, rater: str) -> tuple[Judgement, ...]:
         )
         if not marked.rowcount:
             return ()
-        _settle(database, batch)
+        settle(database, batch)
         _mark(database)
-        query = f"SELECT {_COLUMNS} FROM judgements WHERE batch = ? ORDER BY id"
+        query = f"SELECT {COLUMNS} FROM judgements WHERE batch = ? ORDER BY id"
         return tuple(Judgement(*found) for found in database.execute(query, (batch,)))
 
 
@@ -228,8 +208,8 @@ def standing(corpus: Reading, items: Iterable[int] | None = None) -> list[Judgem
         In the order in which they came.
     """
     if items is None:
-        return _judgements(corpus, f"{_STANDING} ORDER BY id")
-    query = _STANDING_WHERE.format(which="item IN (SELECT value FROM json_each(?1))")
+        return _judgements(corpus, f"{STANDING} ORDER BY id")
+    query = STANDING_WHERE.format(which="item IN (SELECT value FROM json_each(?1))")
     return _judgements(corpus, f"{query} ORDER BY id", json.dumps(list(items)))
 
 
@@ -257,7 +237,7 @@ def history(
         Only what is older than the judgement of this id.
     """
     query = (
-        f"SELECT {_COLUMNS} FROM judgements WHERE (?1 IS NULL OR rater = ?1)"
+        f"SELECT {COLUMNS} FROM judgements WHERE (?1 IS NULL OR rater = ?1)"
         f" AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3"
     )
     return _judgements(corpus, query, rater, before, limit)
@@ -267,43 +247,6 @@ def judged_mark(corpus: Reading) -> str:
     """What the last judgement or undoing left: another after each; empty before the first."""
     found = corpus.read("SELECT value FROM meta WHERE key = ?", _MARK)
     return str(found[0][0]) if found else ""
-
-
-def chosen_rows(corpus: Reading, category: str | None = None) -> Rows:
-    """Contents that were labelled because somebody saw them for their scores.
-
-    Parameters
-    ----------
-    corpus : Reading
-        The corpus.
-    category : str, optional
-        In which; by default in any.
-
-    Returns
-    -------
-    Rows
-        int64 (n,), rows of the embeddings, ascending.
-    """
-    query = "SELECT DISTINCT row FROM chosen WHERE ?1 IS NULL OR category = ?1 ORDER BY row"
-    return _numbers(corpus, query, category)
-
-
-def rows_before_chosen(corpus: Reading, category: str) -> Rows | None:
-    """Contents that had a label in a category before the first was chosen in it.
-
-    Whoever draws images at random after that and meets a chosen one finds it labelled: labels
-    that came later are of the rest only.
-
-    Returns
-    -------
-    Rows or None
-        int64 (n,), rows of the embeddings, ascending; None where none is chosen.
-    """
-    if not len(chosen_rows(corpus, category)):
-        return None
-    return _numbers(
-        corpus, "SELECT row FROM before_chosen WHERE category = ? ORDER BY row", category
-    )
 
 
 def labelled_items(corpus: Reading, category: str | None = None) -> Rows:
@@ -326,7 +269,7 @@ def labelled_items(corpus: Reading, category: str | None = None) -> Rows:
     else:
         query = (
             "SELECT item FROM labels WHERE ?1 IS NULL OR category = ?1 UNION"
-            f" SELECT item FROM ({_STANDING}) WHERE ?1 IS NULL OR category = ?1 ORDER BY item"
+            f" SELECT item FROM ({STANDING}) WHERE ?1 IS NULL OR category = ?1 ORDER BY item"
         )
     return np.array([number for (number,) in corpus.read(query, category)], np.int64)
 
@@ -349,11 +292,6 @@ def _judgements(corpus: Reading, query: str, *values: object) -> list[Judgement]
     return [Judgement(*row) for row in found]
 
 
-def _numbers(corpus: Reading, query: str, *values: object) -> Rows:
-    found = corpus.read(query, *values) if corpus.knows(JUDGEMENTS) else []
-    return np.array([number for (number,) in found], np.int64)
-
-
 def _kept(database: sqlite3.Connection, batch: str, rater: str) -> bool:
     """Whether the batch is kept already; StoreError where somebody else's is."""
     found = database.execute("SELECT rater FROM judgements WHERE batch = ? LIMIT 1", (batch,))
@@ -374,45 +312,6 @@ def _require_items(database: sqlite3.Connection, items: Iterable[int]) -> None:
             f"There is no image {unknown[0]} in the corpus, and nothing was kept. Name one that it "
             f"holds; embed others first: clipcal embed FOLDER"
         )
-
-
-def _settle(database: sqlite3.Connection, batch: str) -> None:
-    """Bring what is chosen up to date with a batch that was said or undone.
-
-    A cell without any label is not chosen. One whose every label came from looking at scores is,
-    even where the label that was there first is gone by now: that image has a label for its score
-    alone. For the rest everything stays, so that who looks at a random image again for its score,
-    and corrects it, takes no image out of the random sample.
-    """
-    _release(database, batch)
-    already = _chosen_in(database)
-    filed, said = _FILED.format(cell="cells"), _SAID.format(cell="cells")
-    origins = ", ".join(f"'{origin}'" for origin in CHOSEN)
-    database.execute(
-        f"{_CELLS} INSERT OR IGNORE INTO chosen SELECT row, category FROM cells"
-        f" WHERE NOT EXISTS ({filed}) AND EXISTS ({said})"
-        f" AND NOT EXISTS ({said} AND said.origin NOT IN ({origins}))",
-        (batch,),
-    )
-    for category in _chosen_in(database) - already:
-        database.execute(_BEFORE, {"category": category})
-
-
-def _release(database: sqlite3.Connection, batch: str) -> None:
-    """Forget that cells were chosen that have no label any more."""
-    filed, said = _FILED.format(cell="chosen"), _SAID.format(cell="chosen")
-    database.execute(
-        f"{_CELLS} DELETE FROM chosen WHERE (row, category) IN cells"
-        f" AND NOT EXISTS ({filed}) AND NOT EXISTS ({said})",
-        (batch,),
-    )
-    database.execute(
-        "DELETE FROM before_chosen WHERE category NOT IN (SELECT category FROM chosen)"
-    )
-
-
-def _chosen_in(database: sqlite3.Connection) -> set[str]:
-    return {name for (name,) in database.execute("SELECT DISTINCT category FROM chosen")}
 
 
 def _mark(database: sqlite3.Connection) -> None:

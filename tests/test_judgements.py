@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clipcal.errors import StoreError
+from clipcal.index.chosen import rows_before_chosen
 from clipcal.index.judgements import (
     Judgement,
     Origin,
@@ -28,7 +29,6 @@ from clipcal.index.judgements import (
     judged_mark,
     labelled_items,
     raters,
-    rows_before_chosen,
     standing,
     undo,
 )
@@ -312,6 +312,19 @@ def test_what_was_labelled_before_the_first_was_chosen_is_known(corpus: Corpus) 
     assert chosen_rows(corpus).tolist() == [2, 4]
 
 
+def test_labels_of_files_and_raters_are_told_by_content_with_the_chosen_or_without(
+    corpus: Corpus,
+) -> None:
+    corpus.replace_labels({"1.png": {"gore": "yes"}, "3.png": {"fire": "no"}})
+    say(corpus, "a", 2)
+    for item in (3, 6):
+        say(corpus, f"b{item}", item, origin="search")
+    assert labelled_rows(corpus).tolist() == [0, 1, 2, 4]
+    assert labelled_rows(corpus, "gore").tolist() == [0, 1, 2, 4]
+    assert labelled_rows(corpus, "gore", chosen=False).tolist() == [0, 1]
+    assert labelled_rows(corpus, chosen=False).tolist() == [0, 1, 2]
+
+
 # --- corpora of earlier versions --------------------------------------------------------------
 
 
@@ -356,6 +369,8 @@ def test_an_old_corpus_that_can_only_be_read_has_no_judgements(
         assert chosen_rows(corpus, "gore").tolist() == []
         assert rows_before_chosen(corpus, "gore") is None
         assert labelled_items(corpus, "gore").tolist() == [1]
+        assert labelled_rows(corpus, "gore").tolist() == [0]
+        assert labelled_rows(corpus, "fire", chosen=False).tolist() == []
         assert labelled_items(corpus, "fire").tolist() == []
         with pytest.raises(StoreError, match="cannot be used now"):
             say(corpus, "a", 1)
