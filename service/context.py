@@ -8,6 +8,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from clipcal.service.encoder import SharedEncoder
+from clipcal.service.metrics import Metrics
 from clipcal.service.settings import Settings
 from clipcal.service.workspace import Workspace
 
@@ -24,11 +25,14 @@ class Context:
         The corpus, its scores, and its labels.
     encoder : SharedEncoder
         The model, shared by all clients.
+    metrics : Metrics
+        What is counted; who keeps labels tells ``metrics.kept(n)``.
     """
 
     settings: Settings
     workspace: Workspace
     encoder: SharedEncoder
+    metrics: Metrics
 
 
 def _of(request: Request) -> Context:

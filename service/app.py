@@ -1,0 +1,129 @@
+"""The service as one ASGI application.
+
+It is meant for one process: the queue in front of the model, what is cached of the corpus and what
+is counted live in its memory. Labels and calibrations do not, so that commands and other processes
+may work on the same corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, Final
+
+import anyio.to_thread
+from fastapi import FastAPI, Security
+from fastapi.openapi.utils import get_openapi
+from fastapi.security import HTTPBearer
+
+from clipcal import __version__
+from clipcal.index.decoding import decoding_of
+from clipcal.service import routes
+from clipcal.service.context import Context
+from clipcal.service.encoder import SharedEncoder
+from clipcal.service.limits import SmallBodies, Timely
+from clipcal.service.metrics import Counted, Metrics
+from clipcal.service.problems import EVERYWHERE, Unforeseen, handle_problems, problem_schemas
+from clipcal.service.security import Guard, Hardened
+from clipcal.service.settings import Settings
+from clipcal.service.static import mount_page
+from clipcal.service.workspace import Workspace
+
+THREADS: Final = 96  # requests at work; most of them wait for the model
+_SUMMARY = "Embed, classify, search, label and move thresholds, on one corpus."
+_DESCRIPTION = """\
+Images are named by their ids, categories and levels by their names. Errors are
+`application/problem+json` (RFC 9457). Nothing is written by GET. Labels are on the disk before
+they are acknowledged."""
+
+
+def create_app(settings: Settings, *, encoder: SharedEncoder | None = None) -> FastAPI:
+    """Open a corpus and make the application that serves it.
+
+    Parameters
+    ----------
+    settings : Settings
+        How it is started.
+    encoder : SharedEncoder, optional
+        In the place of the corpus's model.
+
+    Returns
+    -------
+    FastAPI
+        The application; its life span's end closes the corpus and the model.
+
+    Raises
+    ------
+    ClipcalError
+        If the corpus cannot be opened.
+    """
+    workspace, metrics = Workspace(settings), Metrics()
+    corpus = workspace.corpus
+    exact = decoding_of(corpus) == "exact"
+    shared = encoder or SharedEncoder(settings, corpus.model, exact=exact, seen=metrics.encoded)
+    app = FastAPI(
+        title="clipcal",
+        version=__version__,
+        summary=_SUMMARY,
+        description=_DESCRIPTION,
+        openapi_url="/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_life,
+    )
+    app.state.context = Context(settings, workspace, shared, metrics)
+    handle_problems(app, settings)
+    _add_routes(app)
+    mount_page(app)
+    _protect(app, app.state.context)
+    _describe(app)
+    return app
+
+
+@asynccontextmanager
+async def _life(app: FastAPI) -> AsyncIterator[None]:
+    """Let many requests wait for the model at once; close what was opened at the end."""
+    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    yield
+    context: Context = app.state.context
+    context.encoder.close()
+    context.workspace.close()
+
+
+def _add_routes(app: FastAPI) -> None:
+    token = HTTPBearer(auto_error=False, description="Where the service was started with a token.")
+    for module in iter_modules(routes.__path__):
+        router = import_module(f"{routes.__name__}.{module.name}").router
+        app.include_router(router, dependencies=[Security(token)], responses=dict(EVERYWHERE))
+
+
+def _protect(app: FastAPI, context: Context) -> None:
+    """Put what guards around the routes; what is added last comes first."""
+    app.add_middleware(Unforeseen)
+    app.add_middleware(SmallBodies, limits=context.settings.limits)
+    app.add_middleware(Timely, limits=context.settings.limits)
+    app.add_middleware(Guard, settings=context.settings)
+    app.add_middleware(Hardened)
+    app.add_middleware(Counted, metrics=context.metrics)
+
+
+def _describe(app: FastAPI) -> None:
+    """Add to the OpenAPI document what FastAPI does not know: how problems look."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title,
+                version=app.version,
+                summary=app.summary,
+                description=app.description,
+                routes=app.routes,
+            )
+            document["components"]["schemas"] |= problem_schemas()
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,138 @@
+"""What one request may cost: the bytes of its body, and its time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from clipcal.service.problems import Refused, problem_of, too_large, too_slow
+from clipcal.service.settings import MEGABYTE, Limits
+
+_LINGER: Final = 5.0  # seconds
+
+
+class SmallBodies:
+    """Refuses bodies over the limit, from their header or else while they are read.
+
+    Parameters
+    ----------
+    app : ASGIApp
+        What reads bodies.
+    limits : Limits
+        How large they may be.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app, self._most = app, limits.upload
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app on a body whose bytes are counted."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        told, read = _told_length(scope), 0
+        if told > self._most:
+            await self._refuse(scope, receive, send, told)
+            return
+
+        async def counted() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._most:
+                raise self._refusal()
+            return message
+
+        await self._app(scope, counted, send)
+
+    def _refusal(self) -> Refused:
+        return too_large(
+            f"The request's body is over the limit of {self._most / MEGABYTE:g} MB. Send fewer or "
+            f"smaller images; whoever runs the service can raise the limit: --max-upload MB"
+        )
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, told: int) -> None:
+        """Answer at once, or where a body is not much too large, when it has arrived.
+
+        A browser does not look at an answer before it has sent everything, and a connection that
+        is closed on it looks like a network that failed. Who asks before sending is told at once.
+        """
+        asks_first = "expect" in Headers(scope=scope)
+        if told <= 2 * self._most and not asks_first:
+            await _drain(receive)
+        await problem_of(self._refusal())(scope, receive, send)
+
+
+async def _drain(receive: Receive) -> None:
+    async def read() -> None:
+        while (await receive()).get("more_body", False):
+            pass
+
+    try:
+        await asyncio.wait_for(read(), _LINGER)
+    except TimeoutError:
+        return
+
+
+def _told_length(scope: Scope) -> int:
+    told = Headers(scope=scope).get("content-length", "")
+    return int(told) if told.isdecimal() else 0
+
+
+class Timely:
+    """Gives a request up when it takes too long.
+
+    A thread that works on it cannot be stopped: it ends by itself, and nobody waits for it.
+
+    Parameters
+    ----------
+    app : ASGIApp
+        What may take long.
+    limits : Limits
+        How long.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app, self._seconds = app, limits.seconds
+        self._left: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app; where it has not begun to answer in time, answer in its place."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = over = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            if not over:
+                await send(message)
+
+        task = asyncio.ensure_future(self._run(scope, receive, watched))
+        try:
+            await asyncio.wait({task}, timeout=self._seconds)
+            if not task.done() and not begun:
+                over = True
+                await problem_of(too_slow(self._seconds))(scope, receive, send)
+            else:
+                await task
+        finally:
+            self._leave(task)
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        if not task.done():
+            self._left.add(task)  # or it might be collected while it runs
+            task.add_done_callback(self._forget)
+            task.cancel()
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._left.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody is left to be told

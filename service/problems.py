@@ -1,0 +1,253 @@
+"""What goes wrong, as RFC 9457 has it: every error leaves as ``application/problem+json``.
+
+A message is made for the person who runs the service, and may name files of the machine. Clients
+are told the names of those files, never where they lie.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from clipcal.errors import (
+    BundleError,
+    CalibrationError,
+    ClipcalError,
+    CorpusBusy,
+    FingerprintMismatch,
+    ImageError,
+    LabelError,
+    PromptError,
+    ProviderError,
+    SourceError,
+    StoreError,
+)
+from clipcal.service.schemas.common import FieldError, Problem
+from clipcal.service.settings import Settings
+
+MEDIA_TYPE: Final = "application/problem+json"
+SOON: Final = {"Retry-After": "1"}
+
+# The first that an error is one of, from the leaves of the tree to its root.
+_STATUSES: Final[Sequence[tuple[type[ClipcalError], int]]] = (
+    (ImageError, 422),
+    (LabelError, 422),
+    (PromptError, 422),
+    (CalibrationError, 422),
+    (SourceError, 404),
+    (FingerprintMismatch, 409),
+    (CorpusBusy, 503),
+    (StoreError, 503),
+    (ProviderError, 503),
+    (BundleError, 503),
+)
+_TITLES: Final = {421: "Misdirected Request", 422: "Unprocessable Content"}
+_PATH: Final = re.compile(r"(?<![\w:/.])/(?!v1/)(?:[^\s/'\"]+/)+([^\s/'\"]*)")
+
+_log = logging.getLogger(__name__)
+
+
+class Refused(HTTPException):
+    """A request that is refused, as the client is told.
+
+    It is one of starlette's exceptions, so that those who read bodies pass it on.
+
+    Parameters
+    ----------
+    status : int
+        Of HTTP.
+    detail : str
+        The fact, the need, and the next step; it must name no path of the machine.
+    title : str, optional
+        By default what HTTP calls the status.
+    headers : mapping of str to str, optional
+        Of the reply.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        title: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, detail, dict(headers) if headers else None)
+        self.title = title or title_of(status)
+
+    @property
+    def status(self) -> int:
+        """HTTP's number."""
+        return self.status_code
+
+
+def not_found(detail: str) -> Refused:
+    """404: what was asked for is not there."""
+    return Refused(404, detail)
+
+
+def conflict(detail: str) -> Refused:
+    """409: something else has changed since."""
+    return Refused(409, detail)
+
+
+def too_large(detail: str) -> Refused:
+    """413: more than the service takes at once."""
+    return Refused(413, detail)
+
+
+def unprocessable(detail: str) -> Refused:
+    """422: understood, and yet nothing that can be done."""
+    return Refused(422, detail)
+
+
+def overloaded(detail: str) -> Refused:
+    """503: too much at once; soon there may be room again."""
+    return Refused(503, detail, headers=SOON)
+
+
+def too_slow(seconds: float) -> Refused:
+    """504: given up after so many seconds."""
+    return Refused(
+        504, f"This took longer than {seconds:g} seconds. Ask for less at once, or ask later."
+    )
+
+
+def title_of(status: int) -> str:
+    """What HTTP calls a status."""
+    return _TITLES.get(status) or HTTPStatus(status).phrase
+
+
+def problem(
+    status: int,
+    detail: str,
+    *,
+    title: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    errors: Sequence[FieldError] = (),
+) -> JSONResponse:
+    """Write a problem as a reply."""
+    content = Problem(
+        title=title or title_of(status), status=status, detail=detail, errors=list(errors)
+    )
+    return JSONResponse(
+        content.model_dump(), status, dict(headers) if headers else None, MEDIA_TYPE
+    )
+
+
+def problem_of(error: Refused) -> JSONResponse:
+    """Write a refusal as a reply, where no handler does."""
+    return problem(error.status, str(error.detail), title=error.title, headers=error.headers)
+
+
+# --- in the OpenAPI document ------------------------------------------------------------------
+
+_CONTENT: Final = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+def _described(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"description": title_of(status), "content": _CONTENT} for status in statuses}
+
+
+EVERYWHERE: Final = _described(400, 401, 403, 413, 421, 422, 500, 503, 504)
+"""Problems that any operation can end with; `create_app` gives them to all."""
+
+PROBLEMS: Final = {**EVERYWHERE, **_described(404, 405, 409)}
+"""For ``responses=``: the problems of an operation by their status, as ``{404: PROBLEMS[404]}``."""
+
+
+def problem_schemas() -> dict[str, Any]:
+    """JSON schemas of `Problem` and what it holds, as an OpenAPI document keeps them."""
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {**schema.pop("$defs"), "Problem": schema}
+
+
+# --- handlers ---------------------------------------------------------------------------------
+
+
+def handle_problems(app: FastAPI, settings: Settings) -> None:
+    """Turn every error of an app into a problem."""
+
+    def refused(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        title = getattr(error, "title", None)
+        return problem(error.status_code, error.detail, title=title, headers=error.headers)
+
+    def invalid(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        wrong = [FieldError(where=_where(e["loc"]), problem=e["msg"]) for e in error.errors()]
+        named = "; ".join(f"{one.where}: {one.problem}" for one in wrong[:3])
+        return problem(422, f"The request is not as documented: {named}.", errors=wrong)
+
+    def failed(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ClipcalError)
+        return _told(error, settings)
+
+    app.add_exception_handler(HTTPException, refused)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(ClipcalError, failed)
+
+
+class Unforeseen:
+    """Answers what nothing else handles, telling nothing of it but in the log.
+
+    Parameters
+    ----------
+    app : ASGIApp
+        What may fail.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app; what it raises before it has answered becomes a problem."""
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            _log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+            answer = problem(500, "The service failed; its log tells more.")
+            await answer(scope, receive, send)
+
+
+def without_paths(message: str, settings: Settings) -> str:
+    """Leave the names of files in a message, and take away where they lie."""
+    known = [settings.corpus, settings.calibration, settings.prompt_vectors]
+    for path in (Path(one) for one in [*known, settings.model] if one is not None):
+        for written in (str(path.absolute()), str(path.resolve()), str(path)):
+            message = message.replace(written, path.name)
+    return _PATH.sub(r"\1", message)
+
+
+def _told(error: ClipcalError, settings: Settings) -> JSONResponse:
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+    if status == 500:
+        _log.error("An error that no status is known for", exc_info=error)
+        return problem(500, "The service failed; its log tells more.")
+    if status == 503:
+        _log.warning("%s", error)
+    headers = SOON if isinstance(error, CorpusBusy) else None
+    return problem(status, without_paths(str(error), settings), headers=headers)
+
+
+def _where(place: Sequence[int | str]) -> str:
+    return ".".join(str(part) for part in place)

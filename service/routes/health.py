@@ -1,0 +1,106 @@
+"""How the service is, and how a browser hands its token in."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from clipcal import __version__
+from clipcal.errors import ClipcalError
+from clipcal.service.context import Context, Serving
+from clipcal.service.metrics import MEDIA_TYPE
+from clipcal.service.problems import without_paths
+from clipcal.service.schemas.health import Health, Session, SessionReply
+from clipcal.service.security import COOKIE, check_given, cookie_of
+
+router = APIRouter(prefix="/v1", tags=["health"])
+_STARTED = time.monotonic()
+
+
+@router.get("/health", operation_id="health", summary="What runs where.", response_model=Health)
+def health(
+    serving: Serving,
+    probe: Annotated[bool, Query(description="Open the model, to see whether it can be.")] = False,
+) -> Health:
+    """Tell what is served, and what really computes.
+
+    `status` is `ok`, or `degraded` where the model cannot be opened: then images cannot be
+    embedded, and all that needs stored embeddings only works.
+    """
+    if probe:
+        _probe(serving)
+    settings, corpus = serving.settings, serving.workspace.corpus
+    encoder, view = serving.encoder.status, serving.workspace.view()
+    problem = encoder.problem and without_paths(encoder.problem, settings)
+    return Health(
+        status="degraded" if problem else "ok",
+        version=__version__,
+        model=corpus.model.name,
+        fingerprint=corpus.model.fingerprint,
+        device=settings.device,
+        provider=encoder.provider,
+        arithmetic=encoder.arithmetic,
+        note=encoder.note,
+        problem=problem,
+        images=len(view.ids),
+        failed=corpus.count("failed"),
+        calibration=view.calibration,
+        seconds=round(time.monotonic() - _STARTED, 3),
+    )
+
+
+@router.get(
+    "/metrics",
+    operation_id="metrics",
+    summary="Figures for Prometheus.",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+def metrics(serving: Serving) -> Response:
+    """Tell what was counted since the start, in Prometheus's text format."""
+    _measure(serving)
+    return Response(serving.metrics.page(), media_type=MEDIA_TYPE)
+
+
+@router.post(
+    "/session",
+    operation_id="open_session",
+    summary="Hand the token in, for a cookie.",
+    response_model=SessionReply,
+)
+def open_session(
+    session: Session, serving: Serving, request: Request, response: Response
+) -> SessionReply:
+    """Exchange the token for a cookie that scripts cannot read and other sites cannot use."""
+    check_given(session.token, serving.settings)
+    token = serving.settings.token
+    if token is not None:
+        secure = request.url.scheme == "https"
+        response.set_cookie(
+            COOKIE, cookie_of(token), httponly=True, samesite="strict", secure=secure
+        )
+    return SessionReply(needed=token is not None)
+
+
+def _probe(serving: Context) -> None:
+    try:
+        serving.encoder.open()
+    except ClipcalError:
+        return  # its status tells
+
+
+def _measure(serving: Context) -> None:
+    """Read what is not counted but looked up."""
+    workspace, figures, encoder = serving.workspace, serving.metrics, serving.encoder
+    figures.waiting.set(encoder.waiting)
+    figures.images.set(len(workspace.view().ids))
+    figures.labelled.set(len(workspace.pool().match.places))
+    figures.about.info(
+        {
+            "version": __version__,
+            "model": workspace.corpus.model.name,
+            "provider": encoder.status.provider or "",
+        }
+    )
