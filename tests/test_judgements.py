@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clipcal.errors import StoreError
-from clipcal.index.chosen import rows_before_chosen
+from clipcal.index.chosen import labelled_rows, rows_before_chosen
 from clipcal.index.judgements import (
     Judgement,
     Origin,
