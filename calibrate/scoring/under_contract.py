@@ -151,12 +151,26 @@ def scores_under_contract(
     FingerprintMismatch
         If model, preprocessing, prompts or score rule are not those of the contract.
     """
+    vectors, rule = terms_of(corpus, contract, prompts=prompts, source=source)
+    return with_heads(score_corpus(corpus, vectors, rule), corpus, contract.heads)
+
+
+def terms_of(
+    corpus: Corpus,
+    contract: Contract,
+    *,
+    prompts: str | None = None,
+    source: TextSource | None = None,
+) -> tuple[PromptVectors, ScoreRule]:
+    """Find the text vectors and the score rule that a contract demands.
+
+    Parameters, and what is raised, are those of :func:`scores_under_contract`.
+    """
     prompt_set = prompt_set_of(contract, prompts)
     rule = ScoreRule.parse(contract.fingerprint.score_rule)
     ours = fingerprint_of(corpus, prompt_set, rule)
     check(contract.fingerprint, ours, contract.prompt_set.name)
-    vectors = prompt_vectors(corpus, prompt_set, source or TextSource())
-    return with_heads(score_corpus(corpus, vectors, rule), corpus, contract.heads)
+    return prompt_vectors(corpus, prompt_set, source or TextSource()), rule
 
 
 def with_heads(scored: CorpusScores, corpus: Corpus, heads: Mapping[str, Head]) -> CorpusScores:
