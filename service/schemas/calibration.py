@@ -128,11 +128,16 @@ class TryThreshold(Request):
 
 
 class WhatIfRequest(Request):
-    """Thresholds to be tried; nothing is written. `flips` images are shown of each kind."""
+    """Thresholds to be tried; nothing is written. `flips` images are shown of each kind.
+
+    `target`, `bands` and `confidence` say of what kind a guarantee would be, as in
+    `FitCalibration`.
+    """
 
     trials: list[TryThreshold] = Field(min_length=1, max_length=100)
     costs: CostsOfErrors = CostsOfErrors()
     target: str = Field(default="recall=0.9", max_length=100)
+    bands: str | None = Field(default=None, max_length=100)
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
     flips: int = Field(default=0, ge=0, le=60)
 
@@ -146,7 +151,7 @@ class ExpectedView(Reply):
 
 
 class Tried(Reply):
-    """What a threshold would do."""
+    """What a threshold would do, and with `upper` what would be blocked."""
 
     category: str
     level: str
@@ -166,8 +171,11 @@ class Tried(Reply):
     allow: int | None
     review: int | None
     block: int | None
+    upper_precision: Rate | None = None
+    wrongly_blocked: Amount | None = None
     certified_up_to: float | None
     certified: bool
+    upper_certified: bool = False
     sentence: str
     newly_items: list[Item] = Field(default_factory=list)
     no_longer_items: list[Item] = Field(default_factory=list)
