@@ -1,0 +1,185 @@
+"""Labels: given, taken back, fetched and brought.
+
+What is acknowledged is on the disk: a reply to a label is sent once its transaction is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from clipcal.index.judgements import (
+    Judgement,
+    Said,
+    history,
+    judge,
+    rater_of,
+    raters,
+    standing,
+    undo,
+)
+from clipcal.index.lookup import items_by_id
+from clipcal.index.reading import Reading
+from clipcal.service.asked import require_labels
+from clipcal.service.context import Context, Serving
+from clipcal.service.problems import PROBLEMS, conflict, not_found, too_large
+from clipcal.service.schemas.common import Name
+from clipcal.service.schemas.labels import (
+    GiveLabels,
+    KeptLabel,
+    LabelHistory,
+    LabelsKept,
+    LabelsUndone,
+    Raters,
+    UndoLabels,
+)
+from clipcal.service.view import View
+
+router = APIRouter(prefix="/v1", tags=["labels"])
+
+Levels = Mapping[tuple[int, str], str | None]  # by item and category
+
+
+@router.get(
+    "/labels",
+    operation_id="list_labels",
+    summary="Labels as they were given, the newest first.",
+    response_model=LabelHistory,
+)
+def list_labels(
+    serving: Serving,
+    rater: Annotated[Name | None, Query(description="Whose; everybody's by default.")] = None,
+    before: Annotated[
+        int | None, Query(ge=1, le=2**53, description="Only older ones than this id.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> LabelHistory:
+    """List what raters said, what they have undone since included; the next page is `before`."""
+    view, corpus = serving.workspace.view(), serving.workspace.corpus
+    said = history(corpus, rater=rater, limit=limit, before=before)
+    items = items_by_id(corpus, {one.item for one in said})
+    labels = [_kept_label(one, view.names(items[one.item].uri)) for one in said]
+    return LabelHistory(labels=labels, before=said[-1].id if len(said) == limit else None)
+
+
+@router.post(
+    "/labels",
+    status_code=201,
+    operation_id="give_labels",
+    summary="Give labels, all or none.",
+    response_model=LabelsKept,
+    responses={
+        200: {"model": LabelsKept, "description": "A preview: nothing is written"},
+        409: PROBLEMS[409],
+    },
+)
+def give_labels(serving: Serving, given: GiveLabels, response: Response) -> LabelsKept:
+    """Keep what a rater says; it is on the disk when the reply comes.
+
+    Sent again, a batch is not kept again: a client that got no reply sends the same batch until it
+    gets one. What the rater said before of the same image and category is replaced, and stands
+    again when the batch is undone.
+    """
+    _check_number(serving, len(given.labels))
+    levels = {(one.item, one.category): one.level for one in given.labels}
+    if given.preview:
+        response.status_code = 200
+        return _previewed(serving, given, levels)
+    view = serving.workspace.view()
+    with serving.workspace.writing() as corpus:
+        if not _kept_before(corpus, given.batch, given.rater):
+            _check_labels(view, levels)
+        counts = _counts(corpus, levels, given.rater)
+        said = [Said(item, category, level) for (item, category), level in levels.items()]
+        again = not judge(corpus, given.batch, said, rater=given.rater, origin=given.origin)
+    serving.metrics.kept(0 if again else len(said))
+    return LabelsKept(batch=given.batch, preview=False, again=again, **counts)
+
+
+@router.post(
+    "/labels/undo",
+    operation_id="undo_labels",
+    summary="Take a batch of labels back.",
+    response_model=LabelsUndone,
+    responses={404: PROBLEMS[404], 409: PROBLEMS[409]},
+)
+def undo_labels(serving: Serving, batch: UndoLabels) -> LabelsUndone:
+    """Undo all labels of a batch; what the rater said before stands again."""
+    with serving.workspace.writing() as corpus:
+        if not _kept_before(corpus, batch.batch, batch.rater):
+            raise not_found(
+                f"No labels were given as {batch.batch!r}. /v1/labels lists those that were."
+            )
+        undone = undo(corpus, batch.batch, rater=batch.rater)
+    return LabelsUndone(batch=batch.batch, undone=len(undone))
+
+
+@router.get(
+    "/raters",
+    operation_id="list_raters",
+    summary="Everybody who has labelled.",
+    response_model=Raters,
+)
+def list_raters(serving: Serving) -> Raters:
+    """List the names of everybody who has given a label, in alphabetical order."""
+    return Raters(raters=raters(serving.workspace.corpus))
+
+
+def _check_number(serving: Context, labels: int) -> None:
+    most = serving.settings.limits.labels
+    if labels > most:
+        raise too_large(
+            f"There are {labels:,} labels in one request, and {most:,} are taken at once. Send "
+            f"them in several batches."
+        )
+
+
+def _check_labels(view: View, levels: Levels) -> None:
+    require_labels(view, [(*cell, level) for cell, level in levels.items()])
+
+
+def _kept_before(corpus: Reading, batch: str, rater: str) -> bool:
+    """Whether a batch is kept already; 409 where it is another rater's."""
+    owner = rater_of(corpus, batch)
+    if owner not in (None, rater):
+        raise conflict(
+            f"The labels {batch!r} are those of {owner}, not of {rater}. Name a batch of your own."
+        )
+    return owner is not None
+
+
+def _previewed(serving: Context, given: GiveLabels, levels: Levels) -> LabelsKept:
+    corpus = serving.workspace.corpus
+    again = _kept_before(corpus, given.batch, given.rater)
+    _check_labels(serving.workspace.view(), levels)
+    counts = _counts(corpus, levels, given.rater)
+    return LabelsKept(batch=given.batch, preview=True, again=again, **counts)
+
+
+def _counts(corpus: Reading, levels: Levels, rater: str) -> dict[str, int]:
+    """Count what is new to what the rater says, what changes it, and what does not."""
+    says = {
+        (one.item, one.category): one.level
+        for one in standing(corpus, {item for item, _ in levels})
+        if one.rater == rater
+    }
+    new = sum(cell not in says and level is not None for cell, level in levels.items())
+    same = sum(says.get(cell) == level for cell, level in levels.items())
+    return {"new": new, "changed": len(levels) - new - same, "same": same}
+
+
+def _kept_label(said: Judgement, name: str) -> KeptLabel:
+    return KeptLabel(
+        id=said.id,
+        batch=said.batch,
+        item=said.item,
+        name=name,
+        category=said.category,
+        level=said.level,
+        rater=said.rater,
+        origin=said.origin,
+        given=said.given,
+        undone=said.undone,
+    )
