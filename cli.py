@@ -45,6 +45,7 @@ COMMANDS = {
     "agreement": Entry("agreement", "Tell how far raters agree with each other."),
     "report": Entry("report", "Write one self-contained page about a calibration."),
     "classify": Entry("classify", "Compare images with a few sentences, once."),
+    "serve": Entry("serve", "Serve the HTTP API and the page for people to review on."),
     "bench": Entry("bench", "Measure embedding on this machine, and say what to change."),
     "doctor": Entry("doctor", "Say what runs on this machine, and how fast."),
 }

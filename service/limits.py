@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clipcal.service.problems import Refused, problem_of, too_large, too_slow
 from clipcal.service.settings import MEGABYTE, Limits
-
-_LINGER: Final = 5.0  # seconds
 
 
 class SmallBodies:
@@ -35,7 +32,7 @@ class SmallBodies:
             return
         told, read = _told_length(scope), 0
         if told > self._most:
-            await self._refuse(scope, receive, send, told)
+            await problem_of(self._refusal())(scope, receive, send)
             return
 
         async def counted() -> Message:
@@ -53,28 +50,6 @@ class SmallBodies:
             f"The request's body is over the limit of {self._most / MEGABYTE:g} MB. Send fewer or "
             f"smaller images; whoever runs the service can raise the limit: --max-upload MB"
         )
-
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send, told: int) -> None:
-        """Answer at once, or where a body is not much too large, when it has arrived.
-
-        A browser does not look at an answer before it has sent everything, and a connection that
-        is closed on it looks like a network that failed. Who asks before sending is told at once.
-        """
-        asks_first = "expect" in Headers(scope=scope)
-        if told <= 2 * self._most and not asks_first:
-            await _drain(receive)
-        await problem_of(self._refusal())(scope, receive, send)
-
-
-async def _drain(receive: Receive) -> None:
-    async def read() -> None:
-        while (await receive()).get("more_body", False):
-            pass
-
-    try:
-        await asyncio.wait_for(read(), _LINGER)
-    except TimeoutError:
-        return
 
 
 def _told_length(scope: Scope) -> int:

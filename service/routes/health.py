@@ -96,7 +96,7 @@ def _measure(serving: Context) -> None:
     workspace, figures, encoder = serving.workspace, serving.metrics, serving.encoder
     figures.waiting.set(encoder.waiting)
     figures.images.set(len(workspace.view().ids))
-    figures.labelled.set(len(workspace.pool().match.places))
+    figures.labelled.set(len(workspace.pool().match.rows))
     figures.about.info(
         {
             "version": __version__,
