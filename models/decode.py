@@ -150,6 +150,21 @@ class ImageFile:
             size = self._drafted[0]
         return size[0] * size[1]
 
+    def upright_size(self) -> Size:
+        """Tell width and height as a viewer shows them; only a TIFF is decoded for it.
+
+        Releases of Pillow differ in whether the size that a TIFF's header gives is turned.
+
+        Raises
+        ------
+        ImageError
+            If it is a TIFF, and damaged.
+        """
+        if self._image.format == "TIFF":
+            return self.decode().size
+        size = self._image.size if self._drafted is None else self._drafted[0]
+        return _swapped(size, _orientation(self._image) >= _TURNED)
+
     def shrink(self, enough: Callable[[Size], Size]) -> None:
         """Have a JPEG decoded at 1/2, 1/4 or 1/8 of its size, where that leaves enough.
 

@@ -25,7 +25,7 @@ class Classified:
     image : pathlib.Path
         The image.
     ranked : tuple of (str, float, float)
-        Sentence, cosine, and share (:func:`classify`).
+        Sentence, cosine, and share (:func:`shares`).
     error : str or None
         Why the image could not be read.
     """
@@ -38,11 +38,7 @@ class Classified:
 def classify(
     bundle: Bundle, images: Sequence[Path], sentences: Sequence[str], *, device: str = "auto"
 ) -> list[Classified]:
-    r"""Compare each image with each sentence.
-
-    A share is what the model was trained to give for a cosine :math:`c`: the softmax of
-    :math:`s\,c` over the sentences given (CLIP), or, where the model has a bias :math:`b`, the
-    sigmoid of :math:`s\,c + b` (SigLIP), which no other sentence changes.
+    """Compare each image with each sentence, by its cosine and its share (:func:`shares`).
 
     Parameters
     ----------
@@ -75,14 +71,33 @@ def classify(
             results.append(Classified(image, error=str(error)))
             continue
         cosines = texts @ encoder.encode(pixels[np.newaxis])[0]
-        shares = _shares(cosines, bundle.manifest)
+        among = shares(cosines, bundle.manifest)
         order = np.argsort(-cosines, kind="stable")
-        ranked = tuple((sentences[i], float(cosines[i]), float(shares[i])) for i in order)
+        ranked = tuple((sentences[i], float(cosines[i]), float(among[i])) for i in order)
         results.append(Classified(image, ranked))
     return results
 
 
-def _shares(cosines: NDArray[np.float32], manifest: Manifest) -> NDArray[np.float32]:
+def shares(cosines: NDArray[np.float32], manifest: Manifest) -> NDArray[np.float32]:
+    r"""Turn an image's cosines with some sentences into shares.
+
+    A share is what the model was trained to give for a cosine :math:`c`: the softmax of
+    :math:`s\,c` over the sentences given (CLIP), or, where the model has a bias :math:`b`, the
+    sigmoid of :math:`s\,c + b` (SigLIP), which no other sentence changes. It is no calibrated
+    probability.
+
+    Parameters
+    ----------
+    cosines : Float32[(n,)]
+        With each sentence.
+    manifest : Manifest
+        The model's, with its scale :math:`s` and its bias.
+
+    Returns
+    -------
+    Float32[(n,)]
+        Shares, from 0 to 1.
+    """
     logits = cosines * manifest.logit_scale
     if manifest.logit_bias is None:
         return np.asarray(softmax(logits), np.float32)
