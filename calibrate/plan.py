@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from clipcal.calibrate.cuts.by_hand import Placed
 from clipcal.calibrate.cuts.calibration import Evaluating
 from clipcal.calibrate.cuts.probabilities import MapChoice
 from clipcal.calibrate.cuts.targets import Goal, parse_bands, parse_target
@@ -44,6 +45,8 @@ class CalibrationPlan:
         Whether to adjust probabilities to the prevalence that the corpus seems to have.
     overall : {"rule", "fitted"}
         Where the overall verdict comes from.
+    placed : tuple of Placed
+        Thresholds that a person placed; the others are fitted.
     """
 
     target: str = "recall=0.9"
@@ -60,6 +63,7 @@ class CalibrationPlan:
     probabilities: MapChoice | None = None
     prior_shift: bool = False
     overall: Literal["rule", "fitted"] = "rule"
+    placed: tuple[Placed, ...] = ()
 
     @property
     def goal(self) -> Goal:
@@ -72,4 +76,10 @@ class CalibrationPlan:
     @property
     def evaluating(self) -> Evaluating:
         """On what the cuts are tried."""
-        return Evaluating(self.holdout, self.folds, self.repeats, self.seed)
+        division = 0.5 if self.learn else 1.0
+        return Evaluating(self.holdout, self.folds, self.repeats, self.seed, share=division)
+
+    @property
+    def share(self) -> float:
+        """Which share of the images that people label reaches the fit."""
+        return self.evaluating.share * (1 - self.holdout)

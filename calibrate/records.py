@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,6 +11,8 @@ from clipcal.calibrate.statistics.ordinal import OrdinalFit
 from clipcal.calibrate.statistics.probability import ProbabilityMap, ProbabilityQuality
 
 Status = Literal["certified", "estimated", "insufficient", "no_positives", "no_negatives"]
+BY_HAND: Final = "by hand"
+"""The objective of a threshold that a person placed and of which nothing is promised."""
 
 
 class Record(BaseModel):
@@ -44,7 +46,10 @@ class Bands(Record):
     status : str
         Of `upper`: ``certified`` or why not; see `Cut`.
     objective : str
-        What was asked of it, such as ``precision=0.9``.
+        What was asked of it, such as ``precision=0.9``; ``by hand`` where a person placed it and
+        nothing is promised of it.
+    by_hand : bool
+        Whether a person placed it.
     upper : float or None
         At or above the cut's threshold; None where nothing can be blocked unseen.
     interval : Range or None
@@ -58,8 +63,9 @@ class Bands(Record):
     precision : Estimate or None
         At `upper`, on the labels.
     allow, review, block : int
-        Images of the corpus; `review` is what people have to look at. Nothing is allowed where
-        the cut's own threshold is not certified, and nothing is blocked where `upper` is not.
+        Images of the corpus; `review` is what people have to look at. Nothing is allowed below
+        a threshold that is neither certified for a recall nor placed by hand (see
+        `Cut.allowing`), and nothing is blocked where `upper` is neither certified nor placed.
     misses : Range or None
         Expected positives among those allowed.
     wrongly_blocked : Range or None
@@ -75,6 +81,7 @@ class Bands(Record):
 
     status: Status
     objective: str
+    by_hand: bool = False
     upper: float | None
     interval: Range | None = None
     n: int = Field(default=0, ge=0)
@@ -121,7 +128,8 @@ class Cut(Record):
     ----------
     status : str
         ``certified``: the guarantee holds. ``estimated``: the best in the sample (unless
-        `lowered`), or a budget kept, without a guarantee. ``insufficient``: what was asked for
+        `lowered`), a budget kept, or placed by hand, with or without labels, all without a
+        guarantee. ``insufficient``: what was asked for
         is not attained with these labels (too few for the guarantee, a budget below a tie, levels
         that no score divides); the threshold, if any, only attains it in the sample.
         ``no_positives``, ``no_negatives``: one side has no labels, and there is no threshold.
@@ -130,7 +138,11 @@ class Cut(Record):
     interval : Range or None
         The threshold with a bootstrap interval: where it would lie with other labels like these.
     objective : str
-        What was asked for, such as ``recall=0.9``.
+        What was asked for, such as ``recall=0.9``; ``by hand`` where a person placed the
+        threshold and nothing is promised of it.
+    by_hand : bool
+        Whether a person placed the threshold; see `clipcal.calibrate.cuts.by_hand` for what may
+        then be claimed.
     lowered : bool
         Whether the threshold was brought down to that of a higher level, so that the levels
         stay in order; it is then not the best in the sample.
@@ -167,6 +179,7 @@ class Cut(Record):
     threshold: float | None
     interval: Range | None = None
     objective: str
+    by_hand: bool = False
     lowered: bool = False
     n: int = Field(ge=0)
     positives: int = Field(ge=0)
@@ -182,6 +195,16 @@ class Cut(Record):
     bands: Bands | None = None
     probability: CutProbability | None = None
     next_step: str
+
+    @property
+    def allowing(self) -> float | None:
+        """With bands, the threshold below which images are allowed unseen; None if none are.
+
+        That takes a recall that is certified, or a person who placed the threshold and answers
+        for it.
+        """
+        sure = self.status == "certified" and self.objective.startswith("recall")
+        return self.threshold if sure or self.by_hand else None
 
 
 class HeldOut(Record):
@@ -268,11 +291,15 @@ class Sampling(Record):
         Suggested uniformly at random.
     picked : int
         Suggested for their scores: weighted in estimates, left out of guarantees.
+    chosen : int
+        Labelled because somebody saw them for their scores, and drawn by no round since: left out
+        of estimates and guarantees.
     """
 
     given: int
     audit: int
     picked: int
+    chosen: int = 0
 
 
 class OverallModel(Record):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clipcal.calibrate.cuts.by_hand import Placed, find_places, options_of, refuse_crossing
 from clipcal.calibrate.cuts.estimates import measure
 from clipcal.calibrate.cuts.evaluation import (
     CrossFit,
@@ -16,11 +17,11 @@ from clipcal.calibrate.cuts.evaluation import (
     judge_holdout,
     split,
 )
-from clipcal.calibrate.cuts.fit import Fits, Place, fit_cuts, level_phrase
+from clipcal.calibrate.cuts.fit import Fits, fit_cuts, level_phrase
 from clipcal.calibrate.cuts.sample import Sample
 from clipcal.calibrate.cuts.sentences import Subject, describe, options
 from clipcal.calibrate.cuts.targets import Goal
-from clipcal.calibrate.cuts.thresholds import Declared, Fitted, Vector, declare
+from clipcal.calibrate.cuts.thresholds import Declared, Fitted, Place, declare
 from clipcal.calibrate.labels.table import UNKNOWN
 from clipcal.calibrate.records import Cut, Evaluation
 from clipcal.calibrate.scoring.scores import Scores
@@ -87,6 +88,7 @@ def calibrate(
     categories: Sequence[str],
     levels: Sequence[str],
     *,
+    placed: Sequence[Placed] = (),
     source: str = "FILE.csv",
     population: str = "",
     evaluating: Evaluating = Evaluating(),
@@ -105,6 +107,8 @@ def calibrate(
         Names of the columns.
     levels : sequence of str
         From low to high.
+    placed : sequence of Placed
+        The thresholds that a person placed; the others are fitted.
     source : str
         The label file's name, for the next commands.
     population : str
@@ -120,15 +124,17 @@ def calibrate(
     Raises
     ------
     CalibrationError
-        If a score is not finite, the hold-out leaves one side empty, or a guarantee is asked
-        for of labels that were all picked by their scores.
+        If a score is not finite, the hold-out leaves one side empty, a guarantee is asked
+        for of labels that were all picked by their scores, or a placed threshold crosses another.
     """
     _check_confidence(goal)
     kept, out = split(sample, evaluating.holdout, evaluating.seed)
     _refuse_picked(kept, goal, source)
     labelled = int(kept.backing.sum())
     declared = declare(corpus_scores, goal, labelled)
-    fits = fit_cuts(kept, goal, declared, levels)
+    places = find_places(placed, categories, levels)
+    fits = fit_cuts(kept, goal, declared, levels, places)
+    refuse_crossing(fits, categories, levels)
     holdout = out and judge_holdout(out, fits, goal, categories, levels, evaluating.holdout)
     crossfit = None
     if evaluating.folds > 1:
@@ -138,12 +144,19 @@ def calibrate(
             declared,
             categories,
             levels,
+            placed=places,
             folds=evaluating.folds,
             repeats=evaluating.repeats,
             seed=evaluating.seed,
         )
     corpus = _Corpus(
-        corpus_scores, declared, tuple(categories), tuple(levels), source, population, options(goal)
+        corpus_scores,
+        declared,
+        tuple(categories),
+        tuple(levels),
+        source,
+        population,
+        options(goal) + options_of(placed),
     )
     cuts = {
         category: {
@@ -184,10 +197,6 @@ class _Corpus:
             self.categories[column], phrase, self.source, images, self.population, self.asked
         )
 
-    def candidates(self, column: int) -> Vector:
-        """Return the thresholds at which a precision may be certified, if one is asked for."""
-        return self.declared.candidates[column] if self.declared.candidates else np.empty(0)
-
 
 def _tell(
     fitted: Fitted,
@@ -203,13 +212,13 @@ def _tell(
         fitted,
         sample.of(*place),
         corpus.scores[:, column],
-        corpus.candidates(column),
+        corpus.declared.of(column),
         goal,
         draws=evaluating.draws,
         seed=evaluating.seed,
         share=evaluating.share * (1 - evaluating.holdout),
     )
-    return describe(measured, goal, corpus.subject(place))
+    return describe(measured, goal, corpus.subject(place), fitted)
 
 
 def _check_confidence(goal: Goal) -> None:

@@ -18,7 +18,7 @@ from clipcal.calibrate.cuts.thresholds import (
     with_precision,
     with_recall,
 )
-from clipcal.calibrate.records import Bands, Cut, Expected
+from clipcal.calibrate.records import BY_HAND, Bands, Cut, Expected
 from clipcal.calibrate.scoring.scores import decide
 from clipcal.calibrate.statistics.bounds import Estimate, Range
 from clipcal.calibrate.statistics.planning import (
@@ -45,8 +45,9 @@ def measure(
     draws: int = 200,
     seed: int = 0,
     share: float = 1.0,
+    planning: bool = True,
 ) -> Cut:
-    """Tell what labels and corpus say of a fitted threshold.
+    """Tell what labels and corpus say of a threshold, fitted or placed.
 
     Parameters
     ----------
@@ -64,6 +65,9 @@ def measure(
         Of the bootstrap.
     share : float
         Which share of the images that people label reaches the fit.
+    planning : bool
+        Whether to tell how many more labels a guarantee takes, for which a precision sorts the
+        whole corpus.
 
     Returns
     -------
@@ -71,29 +75,53 @@ def measure(
         Without sentences.
     """
     further = None
-    if goal.target.guaranteed:
-        further = _further(fitted, cut, corpus_scores, goal.target, goal, share)
-    flags = None if fitted.threshold is None else _flags(corpus_scores, fitted.threshold)
+    if goal.target.guaranteed and planning:
+        further = further_for(fitted, cut, corpus_scores, goal.target, goal, share)
+    unpromised = _unpromised(fitted)
+    flags = None if fitted.threshold is None else count_flags(corpus_scores, fitted.threshold)
     if goal.target.kind == "budget" and fitted.status == "insufficient":
         flags = int(np.count_nonzero(corpus_scores == corpus_scores.max()))
-    return Cut(
+    told = Cut(
         status=fitted.status,
         threshold=fitted.threshold,
         interval=_interval(fitted, cut, candidates, goal, draws, seed),
-        objective=str(goal.target),
+        objective=BY_HAND if unpromised else str(goal.target),
+        by_hand=fitted.by_hand,
         lowered=fitted.lowered,
         n=len(cut),
         positives=cut.positives,
-        evidence=fitted.evidence,
-        confidence=fitted.confidence,
-        **_rates(cut, fitted.threshold, goal.confidence),
+        evidence=None if unpromised else fitted.evidence,
+        confidence=None if unpromised else fitted.confidence,
+        **rates_at(cut, fitted.threshold, goal.confidence),
         flags=flags,
         expected=_expected(cut, fitted.threshold, flags, len(corpus_scores), goal.confidence),
         further_positives=further and further.backing,
         further_labels=further and further.labels,
-        bands=_bands(fitted, cut, corpus_scores, candidates, goal, draws, seed, share),
         next_step="",
     )
+    if fitted.upper is None:
+        return told
+    upper = fitted.upper
+    bands = _bands(upper, told.allowing, cut, corpus_scores, goal)
+    block = goal.block
+    if block is not None:
+        at = replace(goal, target=block)
+        further = None
+        if planning:
+            further = further_for(upper, cut, corpus_scores, block, goal, share)
+        bands = bands.model_copy(
+            update={
+                "interval": _interval(upper, cut, candidates, at, draws, seed),
+                "further_flagged": further and further.backing,
+                "further_labels": further and further.labels,
+            }
+        )
+    return told.model_copy(update={"bands": bands})
+
+
+def _unpromised(fitted: Fitted) -> bool:
+    """Whether a person placed the threshold where nothing is certified."""
+    return fitted.by_hand and fitted.status != "certified"
 
 
 def rate(cut: CutSample, of: Flags, among: Flags, confidence: float) -> Estimate | None:
@@ -106,9 +134,10 @@ def rate_of_files(cut: CutSample, of: Flags, among: Flags, confidence: float) ->
     return weighted_rate(of[among], (cut.weights * cut.copies)[among], confidence)
 
 
-def _rates(
+def rates_at(
     cut: CutSample, threshold: float | None, confidence: float
 ) -> dict[str, Estimate | None]:
+    """Estimate ``recall`` and ``precision`` at a threshold; both None where there is none."""
     if threshold is None:
         return {"recall": None, "precision": None}
     flags = decide(cut.scores, threshold)
@@ -119,7 +148,8 @@ def _rates(
     }
 
 
-def _flags(corpus_scores: Vector, threshold: float) -> int:
+def count_flags(corpus_scores: Vector, threshold: float) -> int:
+    """Count the images that score at or above a threshold."""
     return int(np.count_nonzero(decide(corpus_scores, threshold)))
 
 
@@ -149,23 +179,12 @@ def _expected(
 
 
 def _bands(
-    fitted: Fitted,
-    cut: CutSample,
-    corpus_scores: Vector,
-    candidates: Vector,
-    goal: Goal,
-    draws: int,
-    seed: int,
-    share: float,
-) -> Bands | None:
-    """Count the bands; what is not certified is neither allowed nor blocked unseen."""
-    upper = fitted.upper
-    if upper is None or goal.block is None:
-        return None
-    above = upper.threshold
-    lower = fitted.threshold if fitted.status == "certified" else None
-    allowed = 0 if lower is None else len(corpus_scores) - _flags(corpus_scores, lower)
-    blocked = 0 if above is None else _flags(corpus_scores, above)
+    upper: Fitted, lower: float | None, cut: CutSample, corpus_scores: Vector, goal: Goal
+) -> Bands:
+    """Count the bands: below `lower` images are allowed unseen, if it is given."""
+    above, unpromised = upper.threshold, _unpromised(upper)
+    allowed = 0 if lower is None else len(corpus_scores) - count_flags(corpus_scores, lower)
+    blocked = 0 if above is None else count_flags(corpus_scores, above)
     of_blocked = misses = precision = None
     if above is not None:
         flagged = decide(cut.scores, above)
@@ -174,42 +193,63 @@ def _bands(
     if lower is not None:
         below = ~decide(cut.scores, lower)
         misses = times(allowed, rate_of_files(cut, cut.positive, below, goal.confidence))
-    further = _further(upper, cut, corpus_scores, goal.block, goal, share)
     return Bands(
         status=upper.status,
-        objective=str(goal.block),
+        objective=BY_HAND if unpromised else str(goal.block),
+        by_hand=upper.by_hand,
         upper=above,
-        interval=_interval(upper, cut, candidates, replace(goal, target=goal.block), draws, seed),
         n=len(cut),
-        evidence=upper.evidence,
-        confidence=upper.confidence,
+        evidence=None if unpromised else upper.evidence,
+        confidence=None if unpromised else upper.confidence,
         precision=precision,
         allow=allowed,
         review=len(corpus_scores) - allowed - blocked,
         block=blocked,
         misses=misses,
         wrongly_blocked=others(blocked, times(blocked, of_blocked)),
-        further_flagged=further and further.backing,
-        further_labels=further and further.labels,
         next_step="",
     )
 
 
-def _further(
+def further_for(
     fitted: Fitted,
     cut: CutSample,
     corpus_scores: Vector,
     target: Target,
     goal: Goal,
-    share: float,
+    share: float = 1.0,
 ) -> Further | None:
-    if fitted.status == "certified":
+    """Tell how many more labels a guarantee takes.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The threshold.
+    cut : CutSample
+        The labels so far.
+    corpus_scores : Float[(N,)]
+        Scores of the whole corpus; only a precision looks at them.
+    target : Target
+        The recall or precision.
+    goal : Goal
+        What it is part of.
+    share : float
+        Which share of the images that people label reaches the fit.
+
+    Returns
+    -------
+    Further or None
+        None where some threshold is certified, or nothing tells.
+    """
+    if fitted.status == "certified" or fitted.certified:
         return None
     labels = int(np.count_nonzero(cut.uniform))
     if target.kind == "recall":
         positives = int(np.count_nonzero(cut.positive & cut.uniform))
         confidence = fitted.confidence or goal.confidence
-        found: Further | None = further_for_recall(target.rate, confidence, positives, labels)
+        found: Further | None = further_for_recall(
+            target.rate, confidence, positives, labels, cut.blanks
+        )
     else:
         # More labels will make candidates worth declaring that flag fewer images.
         grid = declared_grid(corpus_scores)
@@ -227,7 +267,7 @@ def _interval(
 ) -> Range | None:
     """Fit the threshold again and again to labels drawn from these, whole clusters at a time."""
     exact = goal.target.kind in ("budget", "levels")  # counted, or too slow to fit again and again
-    if fitted.threshold is None or fitted.lowered or not draws or exact:
+    if fitted.threshold is None or fitted.lowered or fitted.by_hand or not draws or exact:
         return None
 
     def fit(positions: NDArray[np.floating], _: Flags) -> float | None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clipcal.calibrate.cuts.by_hand import Placements
 from clipcal.calibrate.cuts.estimates import rate
-from clipcal.calibrate.cuts.fit import Fits, Place, fit_cuts
+from clipcal.calibrate.cuts.fit import Fits, fit_cuts
 from clipcal.calibrate.cuts.sample import CutSample, Sample
 from clipcal.calibrate.cuts.targets import Goal
-from clipcal.calibrate.cuts.thresholds import Declared
+from clipcal.calibrate.cuts.thresholds import Declared, Place
 from clipcal.calibrate.records import Evaluation, HeldOut
 from clipcal.calibrate.scoring.scores import decide
 from clipcal.calibrate.statistics.bounds import Estimate
@@ -127,6 +129,7 @@ def cross_fit(
     categories: Sequence[str],
     levels: Sequence[str],
     *,
+    placed: Placements = MappingProxyType({}),
     folds: int = 5,
     repeats: int = 5,
     seed: int = 0,
@@ -135,9 +138,12 @@ def cross_fit(
 
     What is judged is the procedure: every fold has thresholds of its own, fitted to somewhat
     fewer labels than the contract's. Where a cut is certified and a fold has too few labels for
-    that, its threshold is of another kind and is not judged. Since the folds share most of their
-    labels, intervals are widened by :math:`\\sqrt{1 + K/(K-1)}` for K folds, after Nadeau and
-    Bengio (2003), "Inference for the generalization error", *Machine Learning* 52, 239-281.
+    that, its threshold is of another kind and is not judged. A threshold that a person placed is
+    the same in every fold; what the person had seen of the labels is not undone.
+
+    Since the folds share most of their labels, intervals are widened by
+    :math:`\\sqrt{1 + K/(K-1)}` for K folds, after Nadeau and Bengio (2003), "Inference for the
+    generalization error", *Machine Learning* 52, 239-281.
 
     Parameters
     ----------
@@ -149,6 +155,8 @@ def cross_fit(
         What the scores of the whole corpus decided.
     categories, levels : sequence of str
         Names.
+    placed : mapping of (int, int) to Edges
+        The thresholds that a person placed.
     folds : int
         Into how many parts the images are divided; near copies stay together.
     repeats : int
@@ -165,8 +173,12 @@ def cross_fit(
     if folds < 2:
         return None
     rng = np.random.default_rng(seed)
-    fits = fit_cuts(sample, goal, declared, levels)
-    flagged = [_left_out(sample, fits, goal, declared, levels, folds, rng) for _ in range(repeats)]
+    fits = fit_cuts(sample, goal, declared, levels, placed)
+
+    def refit(part: Sample) -> Fits:
+        return fit_cuts(part, goal, declared, levels, placed)
+
+    flagged = [_left_out(sample, fits, refit, folds, rng) for _ in range(repeats)]
     judged = [
         {place: _judge_fold(sample, place, flags, goal, folds) for place, flags in once.items()}
         for once in flagged
@@ -183,9 +195,7 @@ Marks = NDArray[np.float32]  # (n,): 1 flagged, 0 not, NaN where there was no th
 def _left_out(
     sample: Sample,
     fits: Fits,
-    goal: Goal,
-    declared: Declared,
-    levels: Sequence[str],
+    refit: Callable[[Sample], Fits],
     folds: int,
     rng: np.random.Generator,
 ) -> dict[Place, Marks]:
@@ -195,9 +205,10 @@ def _left_out(
     marks: dict[Place, Marks] = {}
     for number in range(folds):
         out = fold == number
-        for place, fit in fit_cuts(sample[~out], goal, declared, levels).items():
+        for place, fit in refit(sample[~out]).items():
             mark = marks.setdefault(place, np.full(len(sample), np.nan, np.float32))
-            if fits[place].status != "certified" or fit.status == "certified":
+            alike = fits[place].status != "certified" or fit.status == "certified"
+            if alike or fit.by_hand:
                 mark[out] = _flags(sample.scores[out, place[0]], fit.threshold)
     return marks
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
+from clipcal.calibrate.cuts.by_hand import Placements, placed_at, upper_placed_at
 from clipcal.calibrate.cuts.sample import CutSample, Sample
 from clipcal.calibrate.cuts.targets import Goal, Target
 from clipcal.calibrate.cuts.thresholds import (
     Declared,
     Fitted,
+    Place,
     Vector,
     best_in_sample,
     evidence_of_precision,
@@ -26,13 +29,18 @@ from clipcal.calibrate.statistics.ordinal import fit_ordinal, level_thresholds
 from clipcal.calibrate.statistics.precision import PrecisionEvidence, certified_precision
 from clipcal.calibrate.statistics.rounding import stored
 
-Place = tuple[int, int]  # column and rank of a cut
 Fits = dict[Place, Fitted]
 CutSamples = dict[Place, CutSample]
 
 
-def fit_cuts(sample: Sample, goal: Goal, declared: Declared, levels: Sequence[str]) -> Fits:
-    """Fit every cut.
+def fit_cuts(
+    sample: Sample,
+    goal: Goal,
+    declared: Declared,
+    levels: Sequence[str],
+    placed: Placements = MappingProxyType({}),
+) -> Fits:
+    """Fit every cut, but for those that a person placed.
 
     An ordered level is fitted as a yes/no question: is the image at that level or above? Where
     the cuts then cross, they are put in order without breaking a guarantee. For recall the lower
@@ -40,6 +48,8 @@ def fit_cuts(sample: Sample, goal: Goal, declared: Declared, levels: Sequence[st
     precision no certified cuts cross: images of a higher level are images of the lower one too,
     so that at every candidate the lower level has no fewer hits, and is certified wherever the
     higher one is; a higher level's threshold that is not certified is raised to the lower one's.
+    What a person placed is never moved, so that it may cross the others after all: see
+    `clipcal.calibrate.cuts.by_hand.refuse_crossing`.
 
     Parameters
     ----------
@@ -51,6 +61,8 @@ def fit_cuts(sample: Sample, goal: Goal, declared: Declared, levels: Sequence[st
         What the scores of the whole corpus decided before; see `declare`.
     levels : sequence of str
         From low to high.
+    placed : mapping of (int, int) to Edges
+        By column and rank the thresholds that a person placed.
 
     Returns
     -------
@@ -68,9 +80,17 @@ def fit_cuts(sample: Sample, goal: Goal, declared: Declared, levels: Sequence[st
     for cut in cuts.values():
         refuse_strange(cut)
     fits = _fit(cuts, sample, goal, declared)
+    uppers: Fits = {}
     if goal.block is not None:
         uppers = _precision_cuts(cuts, goal.block, goal, declared)
-        fits = {place: _with_upper(fit, uppers[place]) for place, fit in fits.items()}
+    for where, edges in placed.items():
+        if edges.threshold is not None:
+            fits[where] = placed_at(fits[where], cuts[where], edges.threshold, goal.target)
+        if edges.upper is not None:
+            fitted = uppers.get(where)
+            uppers[where] = upper_placed_at(fitted, cuts[where], edges.upper, goal.block)
+    for where, upper in uppers.items():
+        fits[where] = with_upper(fits[where], upper)
     for column in columns:
         _put_in_order(fits, [(column, rank) for rank in ranks], goal.target)
     return fits
@@ -157,33 +177,40 @@ def _cutpoints(sample: Sample, column: int, levels: int) -> tuple[float, ...] | 
     return level_thresholds(fit)
 
 
-def _with_upper(fit: Fitted, upper: Fitted) -> Fitted:
-    """Put a certified upper threshold over the lower one.
+def with_upper(fit: Fitted, upper: Fitted) -> Fitted:
+    """Put a certified upper threshold, or one that a person placed, over the lower one.
 
-    An uncertified one blocks nothing. Where it lies below the lower threshold, all from it on
-    can be blocked and nothing is left to review; the lower one comes down to it.
+    Another one blocks nothing. Where it lies below the lower threshold, all from it on
+    can be blocked and nothing is left to review; the lower one comes down to it, unless a person
+    placed it.
     """
-    if upper.status != "certified":
+    if upper.status != "certified" and not upper.by_hand:
         return replace(fit, upper=replace(upper, threshold=None))
     threshold = fit.threshold
-    if threshold is not None and upper.threshold is not None:
+    if threshold is not None and upper.threshold is not None and not fit.by_hand:
         threshold = min(threshold, upper.threshold)
     return replace(fit, threshold=threshold, upper=upper)
 
 
 def _put_in_order(fits: Fits, places: Sequence[Place], target: Target) -> None:
-    """Keep the thresholds of a category, given from low level to high, from crossing."""
+    """Keep the thresholds of a category, given from low level to high, from crossing.
+
+    What a person placed stays where it is, and so does a certified precision.
+    """
     if target.kind == "precision":
         floor: float | None = None
         for place in places:
             fit = fits[place]
-            if floor is not None and fit.threshold is not None and fit.threshold < floor:
-                fits[place] = fit = replace(fit, threshold=floor)
+            fixed = fit.by_hand or fit.status == "certified"
+            if floor is not None and fit.threshold is not None and not fixed:
+                fits[place] = fit = replace(fit, threshold=max(fit.threshold, floor))
             floor = floor if fit.threshold is None else fit.threshold
         return
     ceiling: float | None = None
     for place in reversed(places):
-        fits[place] = fit = fits[place].lowered_to(ceiling)
+        fit = fits[place]
+        if not fit.by_hand:
+            fits[place] = fit = fit.lowered_to(ceiling)
         ceiling = ceiling if fit.threshold is None else fit.threshold
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clipcal.calibrate.cuts.targets import Goal, Target
-from clipcal.calibrate.records import Bands, Cut
+from clipcal.calibrate.cuts.thresholds import Fitted
+from clipcal.calibrate.records import BY_HAND, Bands, Cut
 from clipcal.calibrate.statistics.bounds import positives_needed
 
 
@@ -71,7 +73,12 @@ def options(goal: Goal) -> str:
     return asked + (" --joint" if goal.joint else "")
 
 
-def describe(cut: Cut, goal: Goal, subject: Subject) -> Cut:
+def at_least(target: Target) -> str:
+    """Write a guaranteed rate as a sentence has it, such as ``recall ≥ 0.9``."""
+    return f"{target.kind} ≥ {target.rate:g}"
+
+
+def describe(cut: Cut, goal: Goal, subject: Subject, fitted: Fitted) -> Cut:
     """Put the cut's guarantee and next step into sentences.
 
     Parameters
@@ -82,22 +89,65 @@ def describe(cut: Cut, goal: Goal, subject: Subject) -> Cut:
         What it was fitted to.
     subject : Subject
         What the sentences call it.
+    fitted : Fitted
+        Which thresholds are certified.
 
     Returns
     -------
     Cut
-        The cut with its sentences, those of its bands included.
+        The cut with its sentences, those of its bands included. What a guarantee takes stands in
+        the sentences alone where a person placed the threshold, who asked for none.
     """
     guarantee = None
     if cut.status == "certified" and cut.threshold is not None:
         guarantee = _guarantee(cut, cut.threshold, goal.target, goal, subject)
-    update: dict[str, object] = {
-        "guarantee": guarantee,
-        "next_step": next_step(cut, goal.target, subject, cut.confidence or goal.confidence),
-    }
-    if cut.bands is not None and goal.block is not None:
-        update["bands"] = _describe_bands(cut, cut.bands, goal.block, goal, subject)
+    update: dict[str, object] = {"guarantee": guarantee}
+    if cut.objective == BY_HAND:
+        step = _by_hand(cut, goal.target, fitted.certified, subject, goal.confidence)
+        update |= {"next_step": step, "further_positives": None, "further_labels": None}
+    else:
+        confidence = cut.confidence or goal.confidence
+        update["next_step"] = next_step(cut, goal.target, subject, confidence)
+    if cut.bands is not None and fitted.upper is not None:
+        update["bands"] = _describe_bands(cut, cut.bands, fitted.upper, goal, subject)
     return cut.model_copy(update=update)
+
+
+def _by_hand(
+    cut: Cut, target: Target, certified: Sequence[float], subject: Subject, confidence: float
+) -> str:
+    """Say that nothing is promised of a placed threshold, and where or when something would be."""
+    nothing = "Placed by hand: nothing is promised of it. "
+    if not cut.n:
+        return (
+            f"{nothing}No labelled image tells what it catches and misses. Label some: "
+            f"{subject.suggest(100, audit=True)}"
+        )
+    if certified:
+        return f"{nothing}{_elsewhere(cut.threshold, target, certified)}"
+    if not target.guaranteed:
+        return f"{nothing}For a guarantee: {subject.base} --target recall=0.9"
+    if not cut.positives:
+        return (
+            f"{nothing}No labelled image shows {subject}. Label images that may: "
+            f"{subject.suggest(40, audit=False)}. Then run: {subject.again}"
+        )
+    takes = _takes(cut.further_positives, cut.further_labels, cut.n, target, subject, confidence)
+    return f"{nothing}For {target}: {takes}"
+
+
+def _elsewhere(threshold: float | None, target: Target, certified: Sequence[float]) -> str:
+    where = certified_where(threshold or 0.0, target, certified)
+    below = ", or below" if target.kind == "recall" else ""
+    return f"{where[:1].upper()}{where[1:]}: place it there{below}."
+
+
+def certified_where(threshold: float, target: Target, certified: Sequence[float]) -> str:
+    """Name the thresholds that are certified: for a precision the three nearest to `threshold`."""
+    if target.kind == "recall":
+        return f"{at_least(target)} is certified up to {certified[0]:.6f}"
+    nearest = sorted(certified, key=lambda one: abs(one - threshold))[:3]
+    return f"{at_least(target)} is certified at {' and '.join(f'{one:.6f}' for one in nearest)}"
 
 
 def _guarantee(cut: Cut, threshold: float, target: Target, goal: Goal, subject: Subject) -> str:
@@ -134,8 +184,25 @@ def _among(subject: Subject) -> str:
     return f", among {subject.population}," if subject.population else ""
 
 
-def _describe_bands(cut: Cut, bands: Bands, block: Target, goal: Goal, subject: Subject) -> Bands:
-    guarantee = None
+def _describe_bands(cut: Cut, bands: Bands, upper: Fitted, goal: Goal, subject: Subject) -> Bands:
+    guarantee, block = None, goal.block
+    if bands.objective == BY_HAND or block is None:
+        step = "Placed by hand: nothing is promised of what is blocked. "
+        if upper.certified and block is not None:
+            step += _elsewhere(bands.upper, block, upper.certified)
+        elif block is not None:
+            step += f"For {block}: " + _takes(
+                bands.further_flagged,
+                bands.further_labels,
+                bands.n,
+                block,
+                subject,
+                goal.confidence,
+            )
+        else:
+            step += f"For a guarantee: {subject.base} --bands"
+        cleared = {"further_flagged": None, "further_labels": None}
+        return bands.model_copy(update={**cleared, "next_step": step})
     if bands.status == "certified" and bands.upper is not None:
         sure = _sure(bands.confidence, goal)
         promise = _precision_promise(bands.upper, bands.evidence, block, subject)

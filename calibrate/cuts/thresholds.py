@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from clipcal.calibrate.cuts.sample import CutSample
 from clipcal.calibrate.cuts.targets import Goal, Target
 from clipcal.calibrate.records import Status
-from clipcal.calibrate.scoring.scores import Scores
+from clipcal.calibrate.scoring.scores import Scores, decide
 from clipcal.calibrate.statistics.bounds import recall_threshold
 from clipcal.calibrate.statistics.objectives import (
     best_fbeta_threshold,
@@ -29,6 +29,7 @@ from clipcal.calibrate.statistics.rounding import stored
 from clipcal.errors import CalibrationError
 
 Vector = NDArray[np.floating]  # (n,)
+Place = tuple[int, int]  # column and rank of a cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,11 @@ class Fitted:
         Whether it was brought down to a higher level's.
     upper : Fitted or None
         The upper threshold of three bands.
+    by_hand : bool
+        Whether a person placed it; see `clipcal.calibrate.cuts.by_hand`.
+    certified : tuple of float
+        For a recall the highest threshold that is certified, and with it every lower one; for a
+        precision all the thresholds that are, from the highest down. Empty where none is.
     """
 
     status: Status
@@ -57,6 +63,8 @@ class Fitted:
     evidence: int | None = None
     lowered: bool = False
     upper: Fitted | None = None
+    by_hand: bool = False
+    certified: tuple[float, ...] = ()
 
     def lowered_to(self, ceiling: float | None) -> Fitted:
         """Bring the threshold down to `ceiling` where it lies above."""
@@ -114,7 +122,8 @@ def with_recall(cut: CutSample, target: Target, confidence: float) -> Fitted:
     worst = np.r_[found, np.full(cut.blanks, -np.inf, found.dtype)]
     certain = recall_threshold(worst, target.rate, confidence)
     if certain is not None and np.isfinite(certain):
-        return Fitted("certified", stored(certain), confidence, len(found))
+        highest = stored(certain)
+        return Fitted("certified", highest, confidence, len(found), certified=(highest,))
     if not cut.positives:
         return Fitted("no_positives", None, confidence, 0)
     positive = cut.positive
@@ -172,15 +181,19 @@ def with_precision(cut: CutSample, certified: Vector, target: Target, confidence
     """
     if len(certified):
         lowest = float(np.min(certified))
-        backing = int(np.count_nonzero(cut.uniform & (cut.scores >= lowest)))
-        return Fitted("certified", lowest, confidence, backing)
+        every = tuple(certified.tolist())
+        return Fitted("certified", lowest, confidence, backing_at(cut, lowest), certified=every)
     if not cut.positives:
         return Fitted("no_positives", None, confidence, 0)
     attained = sample_precision_threshold(cut.scores, cut.positive, target.rate, cut.weights)
     if attained is None:
         return Fitted("insufficient", None, confidence, 0)
-    backing = int(np.count_nonzero(cut.uniform & (cut.scores >= attained)))
-    return Fitted("insufficient", stored(attained), confidence, backing)
+    return Fitted("insufficient", stored(attained), confidence, backing_at(cut, attained))
+
+
+def backing_at(cut: CutSample, threshold: float) -> int:
+    """Count the flagged labelled images that back a precision at a threshold."""
+    return int(np.count_nonzero(cut.uniform & decide(cut.scores, threshold)))
 
 
 def best_in_sample(cut: CutSample, target: Target) -> Fitted:
@@ -219,6 +232,10 @@ class Declared:
 
     candidates: tuple[NDArray[np.float64], ...] = ()
     budget: tuple[float | None, ...] = ()
+
+    def of(self, column: int) -> Vector:
+        """Return the candidates of one category; none where no precision is asked for."""
+        return self.candidates[column] if self.candidates else np.empty(0)
 
 
 def declare(corpus_scores: Scores, goal: Goal, labelled: int) -> Declared:

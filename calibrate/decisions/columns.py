@@ -78,12 +78,12 @@ def more_columns(scores: Scores, categories: Sequence[str], contract: Contract) 
 def band_codes(scores: NDArray[np.floating], cut: Cut) -> NDArray[np.int8]:
     """Return the band of each image, (n,), as an index into `BANDS`.
 
-    Without a certified lower threshold nothing is allowed unseen; without a certified upper one
-    nothing is blocked.
+    Nothing is allowed unseen below a lower threshold that is neither certified nor placed by hand,
+    and nothing is blocked from an upper one that is neither.
     """
     codes = np.ones(len(scores), np.int8)
-    if cut.threshold is not None and cut.status == "certified":
-        codes[~decide(scores, cut.threshold)] = 0
+    if cut.allowing is not None:
+        codes[~decide(scores, cut.allowing)] = 0
     if cut.bands is not None and cut.bands.upper is not None:
         codes[decide(scores, cut.bands.upper)] = 2
     return codes

@@ -27,10 +27,10 @@ Flags = NDArray[np.bool_]  # (n,)
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What the two kinds of mistake cost, in any unit; both above 0."""
+    """What the two kinds of mistake cost, in any unit; neither below 0."""
 
-    miss: float
-    false_flag: float
+    miss: float = 1.0
+    false_flag: float = 1.0
 
     def __str__(self) -> str:
         """Return the costs as they are written on the command line."""
@@ -156,7 +156,7 @@ def threshold_curves(
     if not 0 < positives < len(scores):
         return None
     cheapest = [cheapest_cut(scores, positive, pair) for pair in costs]
-    thresholds = {*_spread(scores), *map(float, chosen), *(cut for cut, _ in cheapest), math.inf}
+    thresholds = {*spread(scores), *map(float, chosen), *(cut for cut, _ in cheapest), math.inf}
     points = tuple(_point(scores, positive, t, confidence) for t in sorted(thresholds))
     return Curves(
         n=len(scores),
@@ -199,8 +199,8 @@ def cheapest_cut(scores: Vector, positive: Flags, costs: Costs) -> tuple[float, 
     return threshold, float(spent[place]) / len(scores)
 
 
-def _spread(scores: Vector, most: int = MOST_POINTS) -> list[float]:
-    """Choose scores to cut at: all, or some that are spread over the axis and the images."""
+def spread(scores: Vector, most: int = MOST_POINTS) -> list[float]:
+    """Choose scores to cut at: all, or up to `most` spread over the axis and the images."""
     distinct = np.unique(scores)
     if len(distinct) <= most:
         return [float(score) for score in distinct]

@@ -93,34 +93,75 @@ def count_histogram(column: Column, cuts: Sequence[tuple[str, Cut]]) -> Histogra
     limits = tuple(limit for phrase, cut in cuts for limit in limits_of(phrase, cut))
     if not limits:
         return None
-    values = [float(column.scores.min()), float(column.scores.max()), *(t.value for t in limits)]
+    low, high = axis_of(column.scores, [limit.value for limit in limits])
+    groups = count_groups(
+        column.scores, column.sample, column.sample_codes, column.levels, low=low, high=high
+    )
+    zones = tuple(zone for phrase, cut in cuts for zone in _zones(phrase, cut, low, high))
+    return Histogram(low, high, groups, limits, zones)
+
+
+def axis_of(scores: NDArray[np.float32], limits: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of an axis that holds the scores (n,) of the corpus and all `limits`."""
+    values = [float(scores.min()), float(scores.max()), *limits]
     low, high = min(values), max(values)
     # A little air: no threshold lies on the edge, and equal scores still have an axis.
     air = 0.02 * (high - low) or 0.001
-    low, high = low - air, high + air
+    return low - air, high + air
 
-    def counts(scores: NDArray[np.float32]) -> tuple[int, ...]:
-        return tuple(np.histogram(scores, bins=BINS, range=(low, high))[0].tolist())
+
+def count_groups(
+    scores: NDArray[np.float32],
+    sample: NDArray[np.float32],
+    codes: NDArray[np.int8],
+    levels: Sequence[str],
+    *,
+    low: float,
+    high: float,
+    bins: int = BINS,
+) -> tuple[Group, ...]:
+    """Count the corpus, and the labelled images by level, in bins of equal width.
+
+    Parameters
+    ----------
+    scores : Float32[(N,)]
+        Of the corpus.
+    sample, codes : Float32[(m,)], Int8[(m,)]
+        Of the labelled images, with their labels as indices into the levels.
+    levels : sequence of str
+        From low to high.
+    low, high : float
+        Ends of the axis.
+    bins : int
+        How many, at least 1.
+
+    Returns
+    -------
+    tuple of Group
+        The corpus first, then the highest level, and so on down.
+    """
+
+    def counts(some: NDArray[np.float32]) -> tuple[int, ...]:
+        return tuple(np.histogram(some, bins=bins, range=(low, high))[0].tolist())
 
     labelled = [
-        Group(f"Labelled {level}", counts(column.sample[column.sample_codes == rank]))
-        for rank, level in reversed(list(enumerate(column.levels)))
+        Group(f"Labelled {level}", counts(sample[codes == rank]))
+        for rank, level in reversed(list(enumerate(levels)))
     ]
-    groups = (Group("All images", counts(column.scores)), *labelled)
-    zones = tuple(zone for phrase, cut in cuts for zone in _zones(phrase, cut, low, high))
-    return Histogram(low, high, groups, limits, zones)
+    return (Group("All images", counts(scores)), *labelled)
 
 
 def limits_of(phrase: str, cut: Cut) -> list[Limit]:
     """Name the thresholds of a cut: one, or with bands one or two; none where it has none.
 
-    With bands, all is reviewed below a lower threshold that is not certified: it is proposed.
+    With bands, all is reviewed below a lower threshold that is neither certified nor placed by
+    hand: it is proposed.
     """
     limits = []
     if cut.threshold is not None:
         name = phrase or "threshold"
         if cut.bands is not None:
-            begins = "review from" if cut.status == "certified" else "proposed"
+            begins = "proposed" if cut.allowing is None else "review from"
             name = f"{phrase} {begins}".strip()
         limits.append(_limit(name, cut.threshold, cut.interval))
     if cut.bands is not None and cut.bands.upper is not None:
@@ -136,6 +177,6 @@ def _limit(name: str, value: float, interval: Range | None) -> Limit:
 def _zones(phrase: str, cut: Cut, start: float, end: float) -> list[Zone]:
     if cut.bands is None:
         return []
-    lower = cut.threshold if cut.status == "certified" and cut.threshold is not None else start
+    lower = start if cut.allowing is None else cut.allowing
     upper = end if cut.bands.upper is None else cut.bands.upper
     return [Zone(f"{phrase} review".strip(), lower, upper)]

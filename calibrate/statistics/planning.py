@@ -36,7 +36,9 @@ class Further:
     labels: int | None
 
 
-def further_for_recall(target: float, confidence: float, positives: int, labels: int) -> Further:
+def further_for_recall(
+    target: float, confidence: float, positives: int, labels: int, blanks: int = 0
+) -> Further:
     """Return what a guarantee of recall still takes, if no positive is given up.
 
     Parameters
@@ -46,14 +48,18 @@ def further_for_recall(target: float, confidence: float, positives: int, labels:
     confidence : float
         Of the guarantee, in (0, 1).
     positives, labels : int
-        Labelled at random so far, and positives among them.
+        Positives labelled at random so far, and all images labelled so.
+    blanks : int
+        Images drawn at random whose label was left blank: the guarantee takes each for a positive
+        that is missed.
 
     Returns
     -------
     Further
-        ``positives_needed - positives``, and as many labels as that takes at the rate seen.
+        ``positives_needed - positives``, the blanks among them, and as many labels as that takes
+        at the rate seen.
     """
-    more = positives_needed(target, confidence) - positives
+    more = positives_needed(target, confidence, blanks) - positives - blanks
     return Further(more, math.ceil(more * labels / positives) if positives else None)
 
 

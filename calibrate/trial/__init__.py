@@ -1,0 +1,1 @@
+"""Thresholds tried on cached scores before anything is saved."""

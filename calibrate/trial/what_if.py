@@ -1,0 +1,466 @@
+"""What a threshold would do before anybody saves it: counts, rates, flips, and what may be said.
+
+Scores and labels are gathered once; each question then costs a few passes over one category's
+scores. The answers are the very numbers that a contract with that threshold placed by hand would
+hold, since the same functions make them; so what is saved is what was seen.
+
+An interval is for one threshold that was fixed in advance. Whoever moves a threshold until its
+interval looks good has looked at many, and picked the luckiest: for that threshold the interval
+says too much. Only what is certified holds wherever the search ends; see
+`clipcal.calibrate.cuts.by_hand`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipcal.calibrate.contract import Contract, check
+from clipcal.calibrate.cuts.by_hand import kept, placed_at, refuse_upside_down, upper_placed_at
+from clipcal.calibrate.cuts.estimates import count_flags, measure, rates_at
+from clipcal.calibrate.cuts.evaluation import split
+from clipcal.calibrate.cuts.fit import Fits, fit_cuts, level_phrase, with_upper
+from clipcal.calibrate.cuts.sample import CutSample, Sample
+from clipcal.calibrate.cuts.sentences import Subject, at_least, certified_where, describe
+from clipcal.calibrate.cuts.targets import Goal
+from clipcal.calibrate.cuts.thresholds import Declared, Fitted, Place, declare
+from clipcal.calibrate.labels.table import UNKNOWN
+from clipcal.calibrate.material import Material
+from clipcal.calibrate.plan import CalibrationPlan
+from clipcal.calibrate.records import Cut
+from clipcal.calibrate.report.curves import spread
+from clipcal.calibrate.report.histogram import (
+    BINS,
+    Histogram,
+    Limit,
+    axis_of,
+    count_groups,
+    limits_of,
+)
+from clipcal.calibrate.scoring.scores import Scores, decide
+from clipcal.calibrate.scoring.under_contract import fingerprint_of
+from clipcal.calibrate.trial.answers import (
+    EQUAL_COSTS,
+    Costs,
+    Flips,
+    Places,
+    RatesAt,
+    WhatIf,
+    cost_of,
+)
+from clipcal.errors import CalibrationError
+
+MOST_POINTS = 200
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ready:
+    """One cut with all that does not depend on where its threshold is tried."""
+
+    place: Place
+    fit: Fitted
+    cut: CutSample
+    scores: NDArray[np.float32]
+    flagged: Flags | None  # by the contract
+
+
+class Trial:
+    """Thresholds to try on a corpus's scores and labels.
+
+    Parameters
+    ----------
+    scores : Float32[(N, c)]
+        Scores of the whole corpus.
+    sample : Sample
+        The labelled images that a calibration would be fitted to; there may be none.
+    goal : Goal
+        What a calibration would ask for; it decides what is certified.
+    categories : sequence of str
+        Names of the columns.
+    levels : sequence of str
+        From low to high.
+    contract : Contract, optional
+        The thresholds in force, whose scores these must be; see `Trial.of`.
+    population : str
+        Which images guarantees speak of, where not of the whole corpus.
+
+    Notes
+    -----
+    Safe to ask from several threads: what is kept is only ever made once more.
+    """
+
+    def __init__(
+        self,
+        scores: Scores,
+        sample: Sample,
+        goal: Goal,
+        categories: Sequence[str],
+        levels: Sequence[str],
+        contract: Contract | None = None,
+        population: str = "",
+    ) -> None:
+        self.scores, self.sample, self.goal = scores, sample, goal
+        self.categories, self.levels = tuple(categories), tuple(levels)
+        self.contract, self.population = contract, population
+        self._ready: dict[Place, _Ready] = {}
+        self._histograms: dict[tuple[str, int], Histogram] = {}
+        self._curves: dict[Place, tuple[RatesAt, ...]] = {}
+
+    @classmethod
+    def of(
+        cls, material: Material, plan: CalibrationPlan, contract: Contract | None = None
+    ) -> Trial:
+        """Try thresholds on what a calibration would be made from.
+
+        Parameters
+        ----------
+        material : Material
+            Scores and labels.
+        plan : CalibrationPlan
+            What a calibration would ask for; what it holds out is left out here too.
+        contract : Contract, optional
+            The thresholds in force.
+
+        Returns
+        -------
+        Trial
+            Categories whose score a contract learned otherwise count as not yet calibrated.
+
+        Raises
+        ------
+        FingerprintMismatch
+            If the contract is of other scores.
+        CalibrationError
+            If the hold-out leaves one side empty, or a score is not finite.
+        """
+        if contract is not None:
+            ours = fingerprint_of(material.corpus, material.prompts.prompt_set, material.rule)
+            check(contract.fingerprint, ours, contract.prompt_set.name)
+            contract = _of_same_scores(contract, material)
+        sample = material.sample
+        if len(sample):
+            sample, _ = split(sample, plan.holdout, plan.seed)
+        scored = material.scored
+        return cls(
+            scored.scores,
+            sample,
+            plan.goal,
+            scored.categories,
+            material.table.levels,
+            contract,
+            material.population,
+        )
+
+    def at(
+        self,
+        category: str,
+        level: str,
+        threshold: float,
+        upper: float | None = None,
+        costs: Costs = EQUAL_COSTS,
+    ) -> WhatIf:
+        """Tell what a threshold would do.
+
+        Parameters
+        ----------
+        category, level : str
+            Which cut.
+        threshold : float
+            Where it would be placed.
+        upper : float, optional
+            From where on images would be blocked.
+        costs : Costs
+            Of a miss and of a false flag.
+
+        Returns
+        -------
+        WhatIf
+            As a calibration with this threshold placed by hand would say it, at its own
+            confidence.
+
+        Raises
+        ------
+        CalibrationError
+            If there is no such category or level, a number is not finite, or `upper` is lower.
+        """
+        ready = self._at(category, level)
+        fitted = self._placed(ready, threshold, upper)
+        cut = self._measured(ready, fitted)
+        assert cut.threshold is not None  # it was placed
+        assert cut.flags is not None
+        before, newly, no_longer = _count_flips(ready, cut.threshold)
+        bands = cut.bands
+        return WhatIf(
+            category=category,
+            level=level,
+            threshold=cut.threshold,
+            upper=None if bands is None else bands.upper,
+            images=len(ready.scores),
+            flags=cut.flags,
+            before=before,
+            newly=newly,
+            no_longer=no_longer,
+            n=cut.n,
+            positives=cut.positives,
+            recall=cut.recall,
+            precision=cut.precision,
+            expected=cut.expected,
+            cost=cost_of(cut.expected, costs),
+            allow=None if bands is None else bands.allow,
+            review=None if bands is None else bands.review,
+            block=None if bands is None else bands.block,
+            upper_precision=None if bands is None else bands.precision,
+            wrongly_blocked=None if bands is None else bands.wrongly_blocked,
+            certified_up_to=self._certified_up_to(ready.fit),
+            certified=cut.status == "certified",
+            upper_certified=bands is not None and bands.status == "certified",
+            sentence=_sentence(cut, cut.threshold, ready.fit, self.goal),
+        )
+
+    def flips(self, category: str, level: str, threshold: float, *, limit: int) -> Flips:
+        """Find the images that a threshold would decide otherwise than the contract.
+
+        Parameters
+        ----------
+        category, level : str
+            Which cut.
+        threshold : float
+            Where it would be placed.
+        limit : int
+            How many images of each kind, at most.
+
+        Returns
+        -------
+        Flips
+            The nearest to the new threshold first.
+
+        Raises
+        ------
+        CalibrationError
+            If there is no such category or level, or the threshold is not finite.
+        """
+        ready, chosen = self._at(category, level), kept(threshold)
+        flagged = decide(ready.scores, chosen)
+        before = np.zeros_like(flagged) if ready.flagged is None else ready.flagged
+        return Flips(
+            _nearest(ready.scores, flagged & ~before, chosen, limit),
+            _nearest(ready.scores, before & ~flagged, chosen, limit),
+        )
+
+    def histogram(self, category: str, bins: int = BINS) -> Histogram:
+        """Count the scores of a category: the corpus, and the labelled images by level.
+
+        Parameters
+        ----------
+        category : str
+            The category.
+        bins : int
+            How many bins of equal width.
+
+        Returns
+        -------
+        Histogram
+            With the contract's thresholds, where there is one.
+
+        Raises
+        ------
+        CalibrationError
+            If there is no such category.
+        """
+        key = (category, bins)
+        if key not in self._histograms:
+            self._histograms[key] = self._counted(category, bins)
+        return self._histograms[key]
+
+    def curve(self, category: str, level: str) -> tuple[RatesAt, ...]:
+        """Return flags, recall and precision at up to 200 thresholds, from low to high.
+
+        Parameters
+        ----------
+        category, level : str
+            Which cut.
+
+        Returns
+        -------
+        tuple of RatesAt
+            At scores of labelled images, where alone the rates change; empty without labels.
+            Intervals are pointwise.
+
+        Raises
+        ------
+        CalibrationError
+            If there is no such category or level.
+        """
+        ready = self._at(category, level)
+        if ready.place not in self._curves:
+            cut, confidence = ready.cut, self.goal.confidence
+            thresholds = spread(cut.scores, MOST_POINTS) if len(cut) else []
+            self._curves[ready.place] = tuple(
+                RatesAt(
+                    threshold,
+                    count_flags(ready.scores, threshold),
+                    **rates_at(cut, threshold, confidence),
+                )
+                for threshold in thresholds
+            )
+        return self._curves[ready.place]
+
+    @cached_property
+    def _declared(self) -> Declared:
+        return declare(self.scores, self.goal, int(self.sample.backing.sum()))
+
+    @cached_property
+    def _fits(self) -> Fits:
+        return fit_cuts(self.sample, self.goal, self._declared, self.levels)
+
+    def _at(self, category: str, level: str) -> _Ready:
+        place = self._place(category, level)
+        if place not in self._ready:
+            self._ready[place] = self._make_ready(place)
+        return self._ready[place]
+
+    def _place(self, category: str, level: str) -> Place:
+        if category not in self.categories or level not in self.levels[1:]:
+            raise CalibrationError(
+                f"There is no threshold for {category!r}, {level!r}; there are the categories "
+                f"{', '.join(self.categories)} and the levels {', '.join(self.levels[1:])}. "
+                f"See: clipcal prompts show SET"
+            )
+        return self.categories.index(category), self.levels.index(level)
+
+    def _make_ready(self, place: Place) -> _Ready:
+        column, rank = place
+        scores = self._scores_of(column)
+        now = None
+        if self.contract is not None:
+            cuts = self.contract.categories.get(self.categories[column], {})
+            now = cuts.get(self.levels[rank])
+        flagged = None
+        if now is not None and now.threshold is not None:
+            flagged = decide(scores, now.threshold)
+        cut = self.sample.of(column, rank)
+        return _Ready(place, self._fits[place], cut, scores, flagged)
+
+    def _placed(self, ready: _Ready, threshold: float, upper: float | None) -> Fitted:
+        fitted = placed_at(ready.fit, ready.cut, threshold, self.goal.target)
+        if upper is None:
+            return replace(fitted, upper=None)
+        above = upper_placed_at(ready.fit.upper, ready.cut, upper, self.goal.block)
+        refuse_upside_down(fitted.threshold, above.threshold, f"'{self._category(ready)}'")
+        return with_upper(fitted, above)
+
+    def _measured(self, ready: _Ready, fitted: Fitted) -> Cut:
+        """Measure a placed threshold as a calibration would; only the bootstrap is left out."""
+        candidates = self._declared.of(ready.place[0])
+        cut = measure(
+            fitted, ready.cut, ready.scores, candidates, self.goal, draws=0, planning=False
+        )
+        about = Subject(
+            self._category(ready),
+            level_phrase(self.levels, ready.place[1]),
+            images=len(self.scores),
+            population=self.population,
+        )
+        return describe(cut, self.goal, about, fitted)
+
+    def _category(self, ready: _Ready) -> str:
+        return self.categories[ready.place[0]]
+
+    def _certified_up_to(self, fit: Fitted) -> float | None:
+        return fit.certified[0] if self.goal.target.kind == "recall" and fit.certified else None
+
+    def _counted(self, category: str, bins: int) -> Histogram:
+        column = self._place(category, self.levels[-1])[0]
+        scores, codes = self._scores_of(column), self.sample.values[:, column]
+        known, limits = codes != UNKNOWN, self._limits(category)
+        low, high = axis_of(scores, [limit.value for limit in limits])
+        groups = count_groups(
+            scores,
+            self.sample.scores[known, column],
+            codes[known],
+            self.levels,
+            low=low,
+            high=high,
+            bins=bins,
+        )
+        return Histogram(low, high, groups, limits)
+
+    def _scores_of(self, column: int) -> NDArray[np.float32]:
+        return np.ascontiguousarray(self.scores[:, column])
+
+    def _limits(self, category: str) -> tuple[Limit, ...]:
+        cuts = {} if self.contract is None else self.contract.categories.get(category, {})
+        phrases = {
+            level: level_phrase(self.levels, rank) or ""
+            for rank, level in enumerate(self.levels[1:], start=1)
+        }
+        return tuple(
+            limit
+            for level, cut in cuts.items()
+            if level in phrases
+            for limit in limits_of(phrases[level], cut)
+        )
+
+
+def _of_same_scores(contract: Contract, material: Material) -> Contract:
+    """Leave out the categories whose score was learned from other labels, or no more is."""
+    heads = material.learned.heads if material.learned else {}
+    same = {
+        category: cuts
+        for category, cuts in contract.categories.items()
+        if contract.heads.get(category) == heads.get(category)
+    }
+    return contract.model_copy(update={"categories": same})
+
+
+def _count_flips(ready: _Ready, threshold: float) -> tuple[int, int, int] | tuple[None, None, None]:
+    """Count flags by the contract, and the images flagged by one of the two only."""
+    if ready.flagged is None:
+        return None, None, None
+    flagged = decide(ready.scores, threshold)
+    both = int(np.count_nonzero(flagged & ready.flagged))
+    before = int(np.count_nonzero(ready.flagged))
+    return before, int(np.count_nonzero(flagged)) - both, before - both
+
+
+def _nearest(scores: NDArray[np.float32], mask: Flags, threshold: float, limit: int) -> Places:
+    """Find the places of the images whose scores lie nearest to a threshold, those first."""
+    places = np.flatnonzero(mask)
+    gaps = np.abs(scores[places].astype(np.float64) - threshold)
+    if 0 < limit < len(places):
+        near = gaps <= np.partition(gaps, limit - 1)[limit - 1]
+        places, gaps = places[near], gaps[near]
+    order = np.argsort(gaps, kind="stable")[: max(limit, 0)]
+    return places[order].astype(np.int64)
+
+
+_LOOKED = (
+    "Each interval is for one threshold fixed in advance: a threshold picked because its interval "
+    "looks good has no guarantee."
+)
+
+
+def _sentence(cut: Cut, threshold: float, fit: Fitted, goal: Goal) -> str:
+    """Say what holds of a placed threshold, or that nothing does and where it would."""
+    blocked = cut.bands.guarantee if cut.bands is not None else None
+    promised = [said for said in (cut.guarantee, blocked) if said]
+    if cut.guarantee:
+        return " ".join(promised)
+    if not cut.n:
+        return "Nothing is known of it: no image is labelled here."
+    nothing = f"Nothing is promised of it{_elsewhere(threshold, fit, goal)}."
+    return " ".join((nothing, *promised, _LOOKED))
+
+
+def _elsewhere(threshold: float, fit: Fitted, goal: Goal) -> str:
+    if not goal.target.guaranteed:
+        return ""
+    if not fit.certified:
+        return f": these labels certify {at_least(goal.target)} nowhere"
+    return f": {certified_where(threshold, goal.target, fit.certified)}"
