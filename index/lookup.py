@@ -104,3 +104,8 @@ def labels_hash(corpus: Reading) -> str:
     """SHA-256 over the labels last kept (`Reading.labels`)."""
     found = corpus.read("SELECT item, category, level FROM labels ORDER BY item, category")
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()
+
+
+def labels_of(corpus: Reading, item: int) -> dict[str, str]:
+    """The labels last kept of one item (`Reading.labels`), by category."""
+    return dict(corpus.read("SELECT category, level FROM labels WHERE item = ?", item))

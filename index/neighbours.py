@@ -134,6 +134,8 @@ def search(
             f"The index of {corpus.path} is {'missing' if card is None else 'out of date'}. "
             f"Refresh it: clipcal index --corpus {corpus.path}"
         )
+    if stale and card.kind == "flat":  # the shards are searched as they are now
+        card = card.model_copy(update={"rows": corpus.rows})
     allowed = np.ones(card.rows, np.bool_)
     allowed[[row for row in leave_out if row < card.rows]] = False
     find = _finder(corpus, card, np.ascontiguousarray(queries, np.float32))

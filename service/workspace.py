@@ -22,6 +22,7 @@ from clipcal.index.lookup import change, labels_hash
 from clipcal.index.neighbours import refresh_index
 from clipcal.index.store import Corpus
 from clipcal.service.once import Newest
+from clipcal.service.pictures import Pictures
 from clipcal.service.settings import Settings
 from clipcal.service.view import View, build_view
 
@@ -43,6 +44,8 @@ class Workspace:
         As they were given.
     corpus : Corpus
         For reading only, from any thread.
+    pictures : Pictures
+        Small pictures of its images.
 
     Raises
     ------
@@ -53,6 +56,7 @@ class Workspace:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.corpus = Corpus.open(settings.corpus)
+        self.pictures = Pictures(settings.limits.pixels)
         self._writer: Corpus | None = None
         self._writing = threading.RLock()
         self._calibrations: Newest[tuple[str, Contract] | None] = Newest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.records import Cut
@@ -74,24 +75,34 @@ def near_flagged(
         If there is no such category, or it has no threshold.
     """
     threshold = _threshold(contract, category)
-    flags = decide(scored.column(category), threshold)
+    scores = scored.column(category)
+    flags = decide(scores, threshold)
     rows = np.unique(scored.rows[flags])
     if len(rows) == 0:
         return FlaggedSearch((), 0)
-    order = np.argsort(-scored.column(category)[flags], kind="stable")
-    sources = list(dict.fromkeys(scored.rows[flags][order].tolist()))[:MOST_QUERIES]
-    queries = corpus.shards.take(np.array(sources, np.int64)).astype(np.float32)
+    sources = _highest(np.flatnonzero(flags), scores, scored.rows)
+    queries = corpus.shards.take(scored.rows[sources]).astype(np.float32)
     found = search(corpus, queries, k, leave_out=rows.tolist(), stale=True)
     best: dict[str, tuple[Neighbour, int]] = {}
-    for source, neighbours in zip(sources, found, strict=True):
+    for source, neighbours in zip(sources.tolist(), found, strict=True):
         for image in neighbours:
             if image.uri not in best or image.score > best[image.uri][0].score:
                 best[image.uri] = (image, source)
     ranked = sorted(best.values(), key=lambda pair: (-pair[0].score, pair[0].uri))[:k]
+    # Their names come from the scores: another process may have removed a flagged image since.
     results = tuple(
-        NearFlagged(image.uri, image.score, corpus.uris_at(source)[0]) for image, source in ranked
+        NearFlagged(image.uri, image.score, scored.uris[source]) for image, source in ranked
     )
     return FlaggedSearch(results, int(flags.sum()))
+
+
+def _highest(
+    flagged: NDArray[np.int64], scores: NDArray[np.float32], rows: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Places of the flagged images to search around: the highest scores, each content once."""
+    order = flagged[np.argsort(-scores[flagged], kind="stable")]
+    first = np.unique(rows[order], return_index=True)[1]
+    return order[np.sort(first)][:MOST_QUERIES]
 
 
 def _threshold(contract: Contract, category: str) -> float:

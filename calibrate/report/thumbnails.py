@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import io
 from dataclasses import dataclass
-from pathlib import Path
-
-from PIL import Image
 
 from clipcal.errors import ImageError
-from clipcal.index.sources import path_of
-from clipcal.models.preprocess import open_rgb
+from clipcal.index.pictures import embedded_content, small_picture
 
 SIDE = 160
-QUALITY = 75
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +45,12 @@ def make_thumbnail(uri: str, sha256: str = "", *, side: int = SIDE) -> Thumbnail
     Thumbnail or None
         None if the file is gone, has changed, or cannot be read.
     """
-    image = _open(uri, sha256)
-    if image is None:
+    content = embedded_content(uri, sha256)
+    if content is None:
         return None
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return Thumbnail(image.width, image.height, f"data:image/jpeg;base64,{data}")
-
-
-def _open(uri: str, sha256: str) -> Image.Image | None:
     try:
-        path = Path(path_of(uri))
-        # Vectors come with whatever names their maker gave: a pipe would never end.
-        data = path.read_bytes() if path.is_file() else b""
-        if sha256 and hashlib.sha256(data).hexdigest() != sha256:
-            return None
-        return open_rgb(data)
-    except (OSError, ValueError, ImageError):
+        small = small_picture(content, side)
+    except ImageError:
         return None
+    data = base64.b64encode(small.data).decode("ascii")
+    return Thumbnail(small.width, small.height, f"data:image/jpeg;base64,{data}")
