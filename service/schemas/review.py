@@ -47,12 +47,21 @@ class Round(Reply):
 
 
 class CutOutlook(Reply):
-    """What the labels certify of one cut by now, and what is still lacking."""
+    """What the labels certify of one cut by now, and what is still lacking.
+
+    With bands a cut has two, a recall and a precision, which `objective` tells apart; for a
+    precision `further_positives` counts flagged images. `evidence` of `needed` labels back the
+    guarantee.
+    """
 
     category: str
     level: str
+    objective: str = ""
     status: str
+    n: int = 0
     positives: int
+    evidence: int | None = None
+    needed: int | None = None
     further_positives: int | None
     further_labels: int | None
     threshold: float | None
