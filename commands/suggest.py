@@ -122,7 +122,7 @@ def suggest_command(
     drawn = suggest(corpus, scored, contract, Wish(images, category, audit, method, seed))
     first = not corpus.labels()
     number = drawn.keep(corpus, output)
-    notes = list(_notes(drawn, contract, images))
+    notes = _notes(drawn, contract, images)
     for note in notes:
         say(note, quiet=as_json)
     if as_json:
@@ -161,9 +161,9 @@ def _notes(drawn: Drawn, contract: Contract | None, images: int) -> list[str]:
     if drawn.known:
         notes.append(
             f"Note: labelled or suggested before, so that no new label is needed: {drawn.known:,} "
-            f"of the images drawn for the audit sample."
+            f"of the images drawn."
         )
-    if len(drawn.suggestions) < images:
+    if len(drawn.suggestions) < images and drawn.exhausted:
         notes.append(
             f"Note: no more than {len(drawn.suggestions):,} images are neither labelled nor "
             f"suggested."

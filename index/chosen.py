@@ -58,12 +58,12 @@ WHERE items.row IS NOT NULL
 """
 _SAID_CELLS = f"""
 SELECT items.row, category FROM ({STANDING}) AS said JOIN items ON items.id = said.item
-WHERE items.row IS NOT NULL
+WHERE items.row IS NOT NULL AND (?2 IS NULL OR said.rater = ?2)
 """
 _BEFORE = f"""
 INSERT INTO before_chosen SELECT row, category FROM (
     {_FILED_CELLS} UNION {_SAID_CELLS} EXCEPT SELECT row, category FROM chosen
-) WHERE category = ?
+) WHERE category = ?1
 """
 
 
@@ -104,7 +104,9 @@ def rows_before_chosen(corpus: Reading, category: str) -> Rows | None:
     )
 
 
-def labelled_rows(corpus: Reading, category: str | None = None, *, chosen: bool = True) -> Rows:
+def labelled_rows(
+    corpus: Reading, category: str | None = None, *, chosen: bool = True, rater: str | None = None
+) -> Rows:
     """Contents that have a label, of a file or of a rater.
 
     Parameters
@@ -115,21 +117,20 @@ def labelled_rows(corpus: Reading, category: str | None = None, *, chosen: bool 
         In which; by default in any.
     chosen : bool
         Whether labels count that were given to images seen for their scores.
+    rater : str, optional
+        Whose labels count, beside those of files; by default everybody's.
 
     Returns
     -------
     Rows
         int64 (n,), rows of the embeddings, ascending; also of images removed since.
     """
-    if not corpus.knows(JUDGEMENTS):
-        query = f"SELECT DISTINCT row FROM ({_FILED_CELLS}) WHERE ?1 IS NULL OR category = ?1"
-    else:
+    cells, asked = _FILED_CELLS, [category]
+    if corpus.knows(JUDGEMENTS):
         less = "" if chosen else "EXCEPT SELECT row, category FROM chosen"
-        query = (
-            f"SELECT DISTINCT row FROM ({_FILED_CELLS} UNION {_SAID_CELLS} {less})"
-            f" WHERE ?1 IS NULL OR category = ?1"
-        )
-    return np.unique(np.array([row for (row,) in corpus.read(query, category)], np.int64))
+        cells, asked = f"{_FILED_CELLS} UNION {_SAID_CELLS} {less}", [category, rater]
+    query = f"SELECT DISTINCT row FROM ({cells}) WHERE ?1 IS NULL OR category = ?1"
+    return np.unique(np.array([row for (row,) in corpus.read(query, *asked)], np.int64))
 
 
 def settle(database: sqlite3.Connection, batch: str) -> None:
@@ -151,7 +152,7 @@ def settle(database: sqlite3.Connection, batch: str) -> None:
         (batch,),
     )
     for category in _chosen_in(database) - already:
-        database.execute(_BEFORE, (category,))
+        database.execute(_BEFORE, (category, None))
 
 
 def _release(database: sqlite3.Connection, batch: str) -> None:

@@ -233,7 +233,7 @@ def test_rows_left_blank_count_as_misses_and_not_as_labels(run: Run) -> None:
     left = set(rows[:30])
     write(rows, {"fire": left, "water": left})
     done = told(calibrate(run, "--target", "recall=0.5", "--json"))
-    assert done["sampling"] == {"given": 0, "audit": 170, "picked": 0}
+    assert done["sampling"] == {"given": 0, "audit": 170, "picked": 0, "chosen": 0}
     assert done["labels"]["images"] == 170
     assert [warning.split(" are in")[0] for warning in done["warnings"]] == [
         "30 images of the audit sample"

@@ -323,6 +323,8 @@ def test_labels_of_files_and_raters_are_told_by_content_with_the_chosen_or_witho
     assert labelled_rows(corpus, "gore").tolist() == [0, 1, 2, 4]
     assert labelled_rows(corpus, "gore", chosen=False).tolist() == [0, 1]
     assert labelled_rows(corpus, chosen=False).tolist() == [0, 1, 2]
+    say(corpus, "c", 4, rater="bob")
+    assert labelled_rows(corpus, "gore", rater="bob").tolist() == [0, 3]
 
 
 # --- corpora of earlier versions --------------------------------------------------------------

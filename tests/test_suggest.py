@@ -16,7 +16,8 @@ from conftest import DIM, IDENTITY
 
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.labels.table import read_labels
-from clipcal.calibrate.sampling.design import History, sample_design
+from clipcal.calibrate.sampling.design import sample_design
+from clipcal.calibrate.sampling.history import History
 from clipcal.calibrate.sampling.suggest import Drawn, Wish, suggest
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.cli import app

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from clipcal.calibrate.sampling.design import (
     SampleDesign,
     blank_audits,
     from_first_draw,
+    missing_beside_chosen,
     sample_design,
 )
 from clipcal.calibrate.sampling.likeness import RISK, unlikeness
@@ -69,9 +70,11 @@ def backing_of(
     """Tell what labelled images stand for, given how they came to be labelled.
 
     What was picked for its score, came after the first draw, or had chosen the prompts backs no
-    guarantee. Where the labelled images of a category are visibly no random sample, they back no
-    guarantee of a precision; one of recall they may, since positives can be a random sample
-    of all positives by themselves, and a warning says that they must be.
+    guarantee; what was labelled because somebody saw it for its score, without any draw, counts
+    for nothing at all until a draw takes it in (`sample_design`). Where the labelled images of a
+    category are visibly no random sample, they back no guarantee of a precision; one of recall
+    they may, since positives can be a random sample of all positives by themselves, and a warning
+    says that they must be.
 
     Parameters
     ----------
@@ -104,38 +107,76 @@ def backing_of(
     known = (sample.values != UNKNOWN).any(axis=1)
     design = sample_design(corpus, rows[known], live=live, listed=rows)
     sample = replace(sample, clusters=clusters_of(corpus, rows))
-    if corpus.rounds():
-        sample = _weighted(corpus, scored, sample, live)
+    sample, by_score = _weighted(corpus, scored, sample, live)
     chosen_on = tuned_rows(corpus, prompt_set.sha256)
     sample, flattered = _without_tuned(sample, rows, chosen_on, prompt_set, goal, labels)
-    if corpus.rounds():
-        sample = _with_blanks(corpus, scored, sample, live, chosen_on)
+    sample, unlisted = _with_blanks(corpus, scored, sample, live, chosen_on)
     population = from_first_draw(corpus, live) & ~np.isin(live, chosen_on)
     sample, unlike = _told_apart(sample, scored, scored.scores[first[population]], goal, labels)
-    limits = (*design.warnings, *_on_blanks(sample, scored.categories, labels))
+    limits = (
+        *design.warnings,
+        *by_score.warnings,
+        *_on_blanks(sample, scored.categories, labels, unlisted),
+    )
     promised = goal.target.guaranteed
     return Backing(
         sample=sample,
         images=int(known.sum()),
-        sampling=Sampling(given=design.given, audit=design.audit, picked=design.picked),
+        sampling=Sampling(
+            given=design.given, audit=design.audit, picked=design.picked, chosen=design.chosen
+        ),
         population=_population(corpus, live, bool(np.isin(chosen_on, live).any())),
         notes=(
             *design.notes,
             *_on_sample(sample, design),
+            *by_score.notes,
             *(limits if known.any() and not promised else ()),
         ),
         warnings=(*(limits if promised else ()), *flattered, *unlike),
     )
 
 
-def _weighted(corpus: Corpus, scored: CorpusScores, sample: Sample, live: Int64) -> Sample:
-    """Weight the images of each category by how they came to be labelled in it."""
+@dataclass(frozen=True, slots=True)
+class _ByScore:
+    """What to know of labels of images that somebody saw for their scores."""
+
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, designs: Mapping[str, SampleDesign]) -> _ByScore:
+        chosen = sum(design.chosen for design in designs.values())
+        note = (
+            f"{chosen:,} labels were given to images chosen for their scores (flagged, near a "
+            f"threshold, or found by a search): they count once a draw takes in their images: "
+            f"clipcal suggest"
+        )
+        warnings = tuple(
+            f"{design.after_chosen:,} images were labelled for '{category}' without a suggestion "
+            f"after others had been for their scores; they count in estimates and back no "
+            f"guarantee. For labels that do: clipcal suggest --audit 1 -n 100"
+            for category, design in designs.items()
+            if design.after_chosen
+        )
+        return cls((note,) if chosen else (), warnings)
+
+
+def _weighted(
+    corpus: Corpus, scored: CorpusScores, sample: Sample, live: Int64
+) -> tuple[Sample, _ByScore]:
+    """Weight the images of each category by how they came to be labelled in it.
+
+    A label without weight stands for nothing, and is taken for unknown.
+    """
     weights, uniform = sample.weights.copy(), sample.uniform.copy()
+    designs: dict[str, SampleDesign] = {}
     for column, category in enumerate(scored.categories):
         known = sample.values[:, column] != UNKNOWN
         design = sample_design(corpus, scored.rows[sample.places[known]], category, live=live)
         weights[known, column], uniform[known, column] = design.weights, design.uniform
-    return replace(sample, weights=weights, uniform=uniform)
+        designs[category] = design
+    values = np.where(weights > 0, sample.values, UNKNOWN).astype(np.int8)
+    return replace(sample, values=values, weights=weights, uniform=uniform), _ByScore.of(designs)
 
 
 def _without_tuned(
@@ -168,27 +209,42 @@ def _without_tuned(
 
 def _with_blanks(
     corpus: Corpus, scored: CorpusScores, sample: Sample, live: Int64, chosen_on: Int64
-) -> Sample:
-    """Count what was drawn at random and is listed without a label, category by category."""
-    blanks = np.zeros(len(scored.categories), np.int64)
+) -> tuple[Sample, tuple[str, ...]]:
+    """Count what was drawn at random and has no label, category by category.
+
+    That is what is listed without a label; and in some categories, which are returned too, also
+    what is not listed, because other images of the draw have labels for their scores.
+    """
+    blanks, unlisted = np.zeros(len(scored.categories), np.int64), list[str]()
     for column, category in enumerate(scored.categories):
         unknown = sample.values[:, column] == UNKNOWN
-        if not unknown.all():  # else the files have no such category
-            rows = scored.rows[sample.places[unknown]]
-            rows = rows[~np.isin(rows, chosen_on)]
-            blanks[column] = blank_audits(corpus, rows, category, live)
-    return replace(sample, blanks=blanks)
+        if unknown.all():  # the files have no such category
+            continue
+        rows = scored.rows[sample.places]
+        missing = missing_beside_chosen(corpus, rows[~unknown], category, live)
+        if len(missing):
+            unlisted.append(category)
+        blank = np.union1d(rows[unknown], missing)
+        blanks[column] = blank_audits(corpus, blank[~np.isin(blank, chosen_on)], category, live)
+    return replace(sample, blanks=blanks), tuple(unlisted)
 
 
-def _on_blanks(sample: Sample, categories: Sequence[str], labels: str) -> Iterator[str]:
+def _on_blanks(
+    sample: Sample, categories: Sequence[str], labels: str, unlisted: Sequence[str]
+) -> Iterator[str]:
     for category, blanks in zip(categories, sample.blanks.tolist(), strict=True):
-        if blanks:
-            yield (
-                f"{blanks:,} images of the audit sample are in {labels} without a label in "
-                f"'{category}': guarantees take each for a miss and for a false flag, and "
-                f"estimates do without them. Label them, then run: "
-                f"clipcal calibrate --labels {labels}"
-            )
+        if not blanks:
+            continue
+        where = (
+            f"have no label in '{category}', while others of it were labelled for their scores"
+            if category in unlisted
+            else f"are in {labels} without a label in '{category}'"
+        )
+        yield (
+            f"{blanks:,} images of the audit sample {where}: guarantees take each for a miss and "
+            f"for a false flag, and estimates do without them. Label them, then run: "
+            f"clipcal calibrate --labels {labels}"
+        )
 
 
 def _told_apart(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.statistics.sampling import Draw, Float64, Int64, design_weights
-from clipcal.index.store import Corpus, Round
+from clipcal.calibrate.sampling.history import History, without
+from clipcal.calibrate.statistics.sampling import Float64, Int64, design_weights
+from clipcal.index.chosen import chosen_rows
+from clipcal.index.store import Corpus
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,15 +20,21 @@ class SampleDesign:
     Attributes
     ----------
     weights : Float64[(n,)]
-        How much each counts in an estimate about the corpus; mean 1, and all 1 where nothing
-        was picked for its score.
+        How much each counts in an estimate about the corpus; mean 1 over those that count, and
+        all 1 where nothing was picked or chosen for its score.
     uniform : Bool[(n,)]
         Which are a uniform sample of the corpus, and so may back a guarantee.
     given, audit, picked : int
         Images nobody had suggested, of the audit sample, and picked for their scores.
     late : int
-        Those of `given` that were labelled only after images had been picked. They are weighted
-        as a random sample of what was left then, and are not `uniform`.
+        Those of `given` that were labelled only after images had been picked, or in the category
+        after some had been chosen. They are weighted as a random sample of what was left then,
+        and are not `uniform`.
+    after_chosen : int
+        Those of `late` that are so for what was chosen alone; 0 for all categories.
+    chosen : int
+        Images that are labelled because somebody saw them for their scores, and that no draw has
+        taken in since: they have weight 0, are not `uniform`, and are none of the above.
     notes : tuple of str
         What estimates leave out.
     warnings : tuple of str
@@ -40,6 +47,8 @@ class SampleDesign:
     audit: int
     picked: int
     late: int = 0
+    after_chosen: int = 0
+    chosen: int = 0
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -62,6 +71,13 @@ def sample_design(
     sample of the rest at most: a person who draws anew and meets a picked image finds it
     labelled. They count as one more draw, from that rest, but back no guarantee.
 
+    Images that somebody labelled because of their scores, without any draw (see
+    `clipcal.index.chosen`), have no known probability of being labelled: low for most, and 1 for
+    those above a threshold. Nothing can be estimated from them, so that each counts *as if it had
+    no label*, until a draw takes it in, which does not look at whether it has one; from then on
+    its label is that of any image drawn. Images labelled in the category without a suggestion
+    after some had been chosen are of the rest only, and are treated as those after picks.
+
     Parameters
     ----------
     corpus : Corpus
@@ -70,7 +86,8 @@ def sample_design(
         Distinct labelled contents, as rows of the embeddings, each of an embedded image.
     category : str, optional
         In which they are labelled; then draws for other categories alone do not count. By
-        default all draws count.
+        default all draws count, and chosen is what was chosen in some category and has, as far as
+        the corpus knows, no other label.
     live : Int64[(N,)], optional
         The distinct contents of the corpus, ascending, where they are at hand.
     listed : Int64[(m,)], optional
@@ -82,21 +99,27 @@ def sample_design(
         Weights and flags in the order of `rows`.
     """
     history = History.of(corpus, category, live)
-    suggested = np.isin(rows, history.suggested)
-    unseen = without(rows[~suggested], history.recorded)
+    chosen = np.isin(rows, history.chosen)
+    weights, uniform = np.zeros(len(rows)), np.zeros(len(rows), np.bool_)
+    counted = rows[~chosen]
+    suggested = np.isin(counted, history.suggested)
+    unseen = without(counted[~suggested], history.recorded)
     sample = history.uniform(unseen)
-    uniform = np.isin(rows, sample) & history.from_the_start(rows)
-    audit = np.isin(rows, history.audits())
+    uniform[~chosen] = np.isin(counted, sample) & history.from_the_start(counted)
+    audit = np.isin(counted, history.audits())
     given = ~suggested & ~audit
-    late = given & ~np.isin(rows, sample)
+    late = given & ~np.isin(counted, sample)
     draws = [*history.sample_draw(sample), *history.pick_draws(), *history.late_draws(unseen)]
+    weights[~chosen] = design_weights(counted, draws)
     return SampleDesign(
-        weights=design_weights(rows, draws),
+        weights=weights,
         uniform=uniform,
         given=int(given.sum()),
         audit=int(audit.sum()),
         picked=int((~given & ~audit).sum()),
         late=int(late.sum()),
+        after_chosen=int(np.isin(counted[late], history.after_chosen(unseen)).sum()),
+        chosen=int(chosen.sum()),
         notes=tuple(history.notes(rows)),
         warnings=tuple(history.warnings(rows if listed is None else listed, int(late.sum()))),
     )
@@ -126,6 +149,39 @@ def blank_audits(corpus: Corpus, rows: Int64, category: str, live: Int64 | None 
     return int(np.count_nonzero(np.isin(rows, history.audits()) & history.from_the_start(rows)))
 
 
+def missing_beside_chosen(
+    corpus: Corpus, labelled: Int64, category: str, live: Int64 | None = None
+) -> Int64:
+    """Tell which images drawn at random have no label, where others have theirs for their scores.
+
+    Of an audit sample some images may have labels already because somebody saw them for their
+    scores. While the rest of it is labelled in part only, these are too many among the labelled:
+    what an image shows has decided whether it has a label.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        Keeps the draws, and what was chosen.
+    labelled : Int64[(n,)]
+        Distinct contents with a label in the category.
+    category : str
+        The category.
+    live : Int64[(N,)], optional
+        The distinct contents of the corpus, ascending, where they are at hand.
+
+    Returns
+    -------
+    Int64[(m,)]
+        Rows of the audit sample without a label, of the population of which guarantees speak;
+        empty where no chosen image with a label is in the audit sample.
+    """
+    history = History.of(corpus, category, live)
+    audits = history.audits()
+    audits = audits[history.from_the_start(audits)]
+    taken_in = np.intersect1d(audits, chosen_rows(corpus, category))
+    return without(audits, labelled) if np.isin(taken_in, labelled).any() else audits[:0]
+
+
 def from_first_draw(corpus: Corpus, rows: Int64) -> NDArray[np.bool_]:
     """Tell which rows were in the corpus when images were first drawn to be labelled.
 
@@ -143,201 +199,3 @@ def from_first_draw(corpus: Corpus, rows: Int64) -> NDArray[np.bool_]:
     """
     rounds = corpus.rounds()
     return rows < rounds[0].rows if rounds else np.ones(len(rows), np.bool_)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class History:
-    """The draws so far, of images that are still in the corpus.
-
-    Attributes
-    ----------
-    live : Int64[(N,)]
-        The corpus, ascending.
-    rounds : tuple of Round
-        The draws that count.
-    following : int
-        The number of the round to come.
-    first_pick : int
-        The first round of any category that picked for scores; `following` if none did.
-    extent : dict
-        By round of any category, how many embeddings there were.
-    start : int or None
-        How many there were at the first round of any category; None where there was none.
-    audit_of, given_of : dict
-        Rows by round.
-    picked_of : dict
-        Rows and inclusion probabilities by round.
-    suggested, recorded : Int64[(k,)]
-        Rows ever suggested, in any category; and rows found labelled without.
-    """
-
-    live: Int64
-    rounds: tuple[Round, ...]
-    following: int
-    first_pick: int
-    extent: dict[int, int]
-    start: int | None
-    audit_of: dict[int, Int64]
-    picked_of: dict[int, tuple[Int64, Float64]]
-    given_of: dict[int, Int64]
-    suggested: Int64
-    recorded: Int64
-
-    @classmethod
-    def of(cls, corpus: Corpus, category: str | None, live: Int64 | None = None) -> History:
-        """Read the draws that count for a category; all of them where it is None."""
-        live = corpus.live_rows() if live is None else live
-        every = corpus.rounds()
-        drawn = corpus.suggestions()
-        rows = np.array([one.row for one in drawn], np.int64)
-        number = np.array([one.round for one in drawn], np.int64)
-        inclusion = np.array([one.inclusion for one in drawn], np.float64)
-        audit = np.array([one.audit for one in drawn], np.bool_)
-        alive = np.isin(rows, live)
-        given = corpus.given()
-        recorded = np.array(list(given), np.int64)
-        found_in = np.array(list(given.values()), np.int64)
-        rounds = tuple(r for r in every if category is None or r.category in ("", category))
-        own = {r.number: alive & (number == r.number) for r in rounds}
-        following = max((r.number for r in every), default=0) + 1
-        picking = [r.number for r in every if r.picked]
-        return cls(
-            live=live,
-            rounds=rounds,
-            following=following,
-            first_pick=min(picking, default=following),
-            extent={r.number: r.rows for r in every},
-            start=every[0].rows if every else None,
-            audit_of={n: rows[at & audit] for n, at in own.items()},
-            picked_of={n: (rows[at & ~audit], inclusion[at & ~audit]) for n, at in own.items()},
-            given_of={
-                n: np.intersect1d(recorded[found_in == n], live) for n in sorted({*found_in})
-            },
-            suggested=np.unique(rows),
-            recorded=recorded,
-        )
-
-    def audits(self, numbers: Sequence[int] | None = None) -> Int64:
-        """Return the audit sample, or that of some rounds."""
-        chosen = self.audit_of if numbers is None else numbers
-        return union(*(self.audit_of[number] for number in chosen))
-
-    def uniform(self, unseen: Int64) -> Int64:
-        """Return the uniform sample; `unseen` are labels that no round knows of yet."""
-        before = unseen if self.first_pick == self.following else unseen[:0]
-        return union(before, self.given_from_start(), self.audits())
-
-    def from_the_start(self, rows: Int64) -> NDArray[np.bool_]:
-        """Tell which rows were there at the first draw: of later ones too few may be drawn.
-
-        That is the first draw for any category: labels that it found may be of another's.
-        """
-        return np.ones(len(rows), np.bool_) if self.start is None else rows < self.start
-
-    def known_before(self, number: int, scope: str | None, audits: bool) -> tuple[Int64, ...]:
-        """Return, in parts without overlap, what a draw could not give.
-
-        `scope` is the category of the draw: images suggested for another category alone can be
-        drawn again. `audits` says whether the round's own audit sample and what it found
-        labelled come before the draw.
-        """
-        earlier = [
-            r.number
-            for r in self.rounds
-            if r.number < number and (scope is None or r.category in ("", scope))
-        ]
-        drawn = [*earlier, number] if audits else earlier
-        past = number if audits else number - 1
-        sample = union(self.given_from_start(past), self.audits(drawn))
-        late = [rows for n, rows in self.given_of.items() if self.first_pick < n <= past]
-        parts: list[Int64] = []
-        seen = sample[:0]
-        for part in (sample, *(self.picked_of[n][0] for n in earlier), *late):
-            parts.append(without(part, seen))
-            seen = union(seen, part)
-        return tuple(part for part in parts if len(part))
-
-    def sample_draw(self, sample: Int64) -> Iterator[Draw]:
-        """Yield the uniform sample as a draw, era by era where the corpus grew in between."""
-        edges = np.array([r.rows for r in self.rounds], np.int64)
-        era, sample_era = (np.searchsorted(edges, x, side="right") for x in (self.live, sample))
-        images = np.bincount(era, minlength=len(edges) + 1)
-        drawn = np.bincount(sample_era, minlength=len(edges) + 1)
-        if len(sample):
-            inclusion = (drawn / np.maximum(images, 1))[sample_era]
-            yield Draw(sample, inclusion, int(images[drawn > 0].sum()))
-
-    def pick_draws(self) -> Iterator[Draw]:
-        """Yield what each round picked for its scores."""
-        for r in self.rounds:
-            rows, inclusion = self.picked_of[r.number]
-            known = self.known_before(r.number, r.category, audits=True)
-            yield Draw(rows, inclusion, self._population(r.number), known)
-
-    def late_draws(self, unseen: Int64) -> Iterator[Draw]:
-        """Yield what was labelled without a suggestion after images had been picked."""
-        cohorts = {n: rows for n, rows in self.given_of.items() if n > self.first_pick}
-        if self.first_pick < self.following:
-            cohorts[self.following] = unseen
-        for number, rows in cohorts.items():
-            known = self.known_before(number, None, audits=False)
-            population = self._population(number)
-            rest = population - sum(map(len, known))
-            if len(rows):
-                yield Draw(rows, np.full(len(rows), len(rows) / rest), population, known)
-
-    def notes(self, rows: Int64) -> Iterator[str]:
-        """Yield what estimates leave out."""
-        picked = union(*(rows for rows, _ in self.picked_of.values()))
-        pending = len(picked) - np.isin(rows, picked).sum()
-        if pending:
-            yield (
-                f"{pending:,} of {len(picked):,} images picked for their scores have no label, "
-                f"and estimates do without them."
-            )
-
-    def warnings(self, listed: Int64, late: int) -> Iterator[str]:
-        """Yield what limits guarantees; `listed` are the contents in the label file."""
-        audit = self.audits()
-        missing = len(without(audit, listed))
-        if missing:
-            yield (
-                f"{missing:,} of {len(audit):,} images of the audit sample are not in the label "
-                f"file; guarantees take it that what they show had no part in that. Label them, "
-                f"then run: clipcal calibrate --labels FILE.csv"
-            )
-        if late:
-            yield (
-                f"{late:,} images were labelled without a suggestion after others had been "
-                f"picked; they count in estimates and back no guarantee. For labels that do: "
-                f"clipcal suggest --audit 1 -n 100"
-            )
-        newer = int((~self.from_the_start(self.live)).sum())
-        if newer:
-            yield (
-                f"{newer:,} of {len(self.live):,} images were embedded after the first draw of "
-                f"images to label; guarantees speak of the other {len(self.live) - newer:,} only. "
-                f"For one of all images, put them in a corpus of their own: "
-                f"clipcal embed FOLDER --corpus NEW, then: "
-                f"clipcal suggest --corpus NEW --audit 1 -n 100"
-            )
-
-    def _population(self, number: int) -> int:
-        """Return how many images there were when a round was drawn."""
-        extent = self.extent.get(number)
-        return len(self.live) if extent is None else int(np.count_nonzero(self.live < extent))
-
-    def given_from_start(self, last: int | None = None) -> Int64:
-        """Return what was found labelled before anything was picked, up to a round."""
-        until = self.first_pick if last is None else min(last, self.first_pick)
-        return union(*(rows for n, rows in self.given_of.items() if n <= until))
-
-
-def union(*parts: Int64) -> Int64:
-    """Return the rows that are in any part, ascending."""
-    return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
-
-
-def without(rows: Int64, others: Int64) -> Int64:
-    """Return the rows that are not among others, in their order."""
-    return rows[~np.isin(rows, others)]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.records import Cut
-from clipcal.calibrate.sampling.design import History, SampleDesign, sample_design, union, without
+from clipcal.calibrate.sampling.design import SampleDesign, sample_design
+from clipcal.calibrate.sampling.drawn import Drawn, Method, Suggested, Wish
+from clipcal.calibrate.sampling.history import History, union, without
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.calibrate.statistics.probability import apply_map
 from clipcal.calibrate.statistics.resampling import near_copies
@@ -34,155 +33,14 @@ from clipcal.calibrate.statistics.sampling import (
     uncertainty,
 )
 from clipcal.errors import CalibrationError
-from clipcal.files import replacing
+from clipcal.index.chosen import labelled_rows, rows_before_chosen
 from clipcal.index.store import Corpus
 
-__all__ = ["Drawn", "SampleDesign", "Suggested", "Wish", "sample_design", "suggest"]
-
-Method = Literal["importance", "stratified"]
+__all__ = ["Drawn", "Method", "SampleDesign", "Suggested", "Wish", "sample_design", "suggest"]
 
 _MOST_CLUSTERS = 64
 _SAMPLE_FOR_CENTRES = 5_000
 _NEAR_COPIES_UP_TO = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What is asked for.
-
-    Attributes
-    ----------
-    images : int
-        How many to label.
-    category : str
-        In which; empty for all.
-    audit : float
-        The share drawn uniformly, in [0, 1].
-    method : {"importance", "stratified"} or None
-        How the others are picked; by default importance where there are thresholds.
-    seed : int
-        Of the draw.
-    """
-
-    images: int = 40
-    category: str = ""
-    audit: float = 0.5
-    method: Method | None = None
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Suggested:
-    """An image to label.
-
-    Attributes
-    ----------
-    image : str
-        Its name.
-    category : str
-        The category whose threshold its score is nearest to; without thresholds, the one in
-        which it stands out most.
-    score : float
-        In that category.
-    threshold : float or None
-        Of that category.
-    audit : bool
-        Drawn uniformly, and not for its scores.
-    inclusion : float
-        With what probability it was drawn.
-    """
-
-    image: str
-    category: str
-    score: float
-    threshold: float | None
-    audit: bool
-    inclusion: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Drawn:
-    """A draw that the corpus does not know of yet.
-
-    Attributes
-    ----------
-    suggestions : tuple of Suggested
-        What to label, in random order: whoever stops half way has labelled a random half.
-    categories : tuple of str
-        To be labelled in.
-    known : int
-        Further images of the audit sample that were labelled or suggested before.
-    pending : int
-        Images of earlier rounds that have no label yet.
-    frame : int
-        Images that could be picked.
-    method : str
-        How images were picked.
-    wish : Wish
-        What was asked for.
-    """
-
-    suggestions: tuple[Suggested, ...]
-    categories: tuple[str, ...]
-    known: int
-    pending: int
-    frame: int
-    method: Method
-    wish: Wish
-    _drawn: tuple[tuple[int, float, bool], ...]
-    _given: tuple[int, ...]
-
-    def keep(self, corpus: Corpus, sheet: Path) -> int:
-        """Write the sheet to fill in, and keep the draw with the corpus: both or neither.
-
-        Parameters
-        ----------
-        corpus : Corpus
-            The corpus.
-        sheet : pathlib.Path
-            A CSV file that does not exist yet.
-
-        Returns
-        -------
-        int
-            The number of the round.
-
-        Raises
-        ------
-        CalibrationError
-            If the file exists or cannot be written.
-        StoreError
-            If the corpus cannot be written.
-        """
-        if sheet.exists():
-            raise CalibrationError(
-                f"{sheet} exists and may hold labels. Name another file: "
-                f"clipcal suggest -o {sheet.stem}_{len(corpus.rounds()) + 1}.csv"
-            )
-        try:
-            with replacing(sheet) as part:
-                part.write_bytes(self._sheet())
-                return corpus.add_suggestions(
-                    self._drawn,
-                    method=self.method,
-                    seed=self.wish.seed,
-                    category=self.wish.category,
-                    frame=self.frame,
-                    given=self._given,
-                )
-        except OSError as error:
-            raise CalibrationError(
-                f"The sheet cannot be written to {sheet} ({error.strerror}). Name a file in a "
-                f"folder that can be written to: clipcal suggest -o FILE.csv"
-            ) from error
-
-    def _sheet(self) -> bytes:
-        """Return a label file with blank cells; scores would sway whoever fills it in."""
-        text = io.StringIO()
-        blank = [""] * len(self.categories)
-        rows = [("image", *self.categories), *((one.image, *blank) for one in self.suggestions)]
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def suggest(
@@ -218,18 +76,22 @@ def suggest(
     they are labelled, so that it stays a uniform sample of the corpus; those of it that are
     labelled already cost nothing, and as many more are picked. The others are picked from what
     is neither labelled nor suggested.
+
+    Images that are labelled only because somebody saw them for their scores are drawn like those
+    without a label, since only a draw makes their labels count; none is asked for again.
     """
     wish = wish or Wish()
     columns = _columns(scored.categories, wish.category)
     live, first = np.unique(scored.rows, return_index=True)
     history = History.of(corpus, wish.category or None, live)
-    labelled = _labelled_rows(corpus, scored)
-    known = _Known.of(history, labelled, wish.category)
+    names = [scored.categories[column] for column in columns]
+    known = _Known.of(corpus, history, wish.category, names)
+    answered = reduce(np.intersect1d, (labelled_rows(corpus, name) for name in names))
     rng = np.random.default_rng([wish.seed, history.following])
     audit, audit_inclusion = _draw_audit(live, known.sample, wish, rng)
-    waiting = without(audit, known.rows)
+    waiting = without(without(audit, known.rows), answered)
     frame = without(live, union(known.rows, audit))
-    cuts = _cuts(contract, [scored.categories[c] for c in columns])
+    cuts = _cuts(contract, names)
     method = _method(wish, cuts)
     number = min(wish.images - len(waiting), len(frame))
     if len(waiting) + number == 0:
@@ -243,7 +105,7 @@ def suggest(
     probability = np.concatenate([np.full(len(waiting), audit_inclusion), inclusion])
     shown = _Shown.of(scored.scores[first][:, columns], cuts)
     places = first[np.searchsorted(live, rows)]
-    suggestions = [
+    asked = [
         Suggested(
             scored.uris[place],
             *shown.about(scored.scores[place, columns]),
@@ -252,11 +114,13 @@ def suggest(
         )
         for i, place in enumerate(places.tolist())
     ]
+    shuffled = rng.permutation(len(rows))
+    suggestions = tuple(asked[i] for i in shuffled if rows[i] not in answered)
     return Drawn(
-        suggestions=tuple(suggestions[i] for i in rng.permutation(len(rows))),
+        suggestions=suggestions,
         categories=tuple(cuts),
-        known=len(audit) - len(waiting),
-        pending=len(without(known.suggested, _labelled_rows(corpus, scored, wish.category))),
+        known=len(audit) + len(picked) - len(suggestions),
+        pending=len(without(known.suggested, labelled_rows(corpus, wish.category or None))),
         frame=len(frame),
         method=method,
         wish=wish,
@@ -287,16 +151,16 @@ class _Known:
     suggested: Int64
 
     @classmethod
-    def of(cls, history: History, labelled: Int64, category: str) -> _Known:
+    def of(
+        cls, corpus: Corpus, history: History, category: str, categories: Sequence[str]
+    ) -> _Known:
         covering = [r.number for r in history.rounds if r.category in ("", category)]
+        labelled = np.intersect1d(labelled_rows(corpus, chosen=False), history.live)
         given = without(labelled, history.suggested)
         before = history.first_pick == history.following
+        first = union(given if before else given[:0], history.given_from_start())
         return cls(
-            sample=union(
-                given if before else given[:0],
-                history.given_from_start(),
-                history.audits(covering),
-            ),
+            sample=union(_settled(corpus, first, categories), history.audits(covering)),
             given=union(given, *history.given_of.values()),
             suggested=union(history.audits(covering), *(history.picked_of[n][0] for n in covering)),
         )
@@ -326,15 +190,10 @@ def _columns(categories: Sequence[str], wanted: str) -> list[int]:
     return [i for i, name in enumerate(categories) if wanted in ("", name)]
 
 
-def _labelled_rows(corpus: Corpus, scored: CorpusScores, category: str = "") -> Int64:
-    """Return the distinct contents that have a label in a category, or in any."""
-    labels = corpus.labels()
-    rows = [
-        int(row)
-        for uri, row in zip(scored.uris, scored.rows, strict=True)
-        if uri in labels and (not category or category in labels[uri])
-    ]
-    return np.unique(np.array(rows, np.int64))
+def _settled(corpus: Corpus, rows: Int64, categories: Sequence[str]) -> Int64:
+    """Leave out what had no label in a category yet when some images had one for their scores."""
+    found = (rows_before_chosen(corpus, category) for category in categories)
+    return reduce(np.intersect1d, (before for before in found if before is not None), rows)
 
 
 def _cuts(contract: Contract | None, categories: Sequence[str]) -> dict[str, list[Cut]]:
