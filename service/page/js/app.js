@@ -17,15 +17,23 @@ const HOME = "explore";
 const POLL_MS = 20_000;
 const POLL_DOWN_MS = 3_000;
 
+let current = null;
 let unmount = null;
 let shown = 0;
 
-/** Show the page that the address names. A page that came too late is not mounted. */
+/**
+ * Show the page that the address names. A page that came too late is not mounted.
+ *
+ * What `mount` gives ends the page; where it has an `update`, that is told other parameters of the
+ * same page instead.
+ */
 async function show() {
   const { page: name, params } = route();
   if (!(name in PAGES)) return location.replace(hrefOf(HOME));
+  if (name === current && unmount?.update) return unmount.update(params);
   const turn = ++shown;
   leave();
+  current = name;
   mark(name);
   const root = document.getElementById("page");
   try {

@@ -51,7 +51,7 @@ function taken(target, key) {
   if (target.isContentEditable || target.matches("textarea, select")) return true;
   if (target.matches("input")) {
     if (TEXT.has(target.type)) return true;
-    return MOVES.test(key) || key === "Space";
+    return key === "Space" || (target.type !== "checkbox" && MOVES.test(key));
   }
   if (target.closest("button, a[href], summary")) return key === "Space" || key === "Enter";
   return false;

@@ -18,7 +18,9 @@ export function go(page, params) {
   location.hash = hrefOf(page, params);
 }
 
-/** Keep what the page shows in the address, without mounting the page anew. */
-export function keep(params) {
-  history.replaceState(null, "", hrefOf(route().page, params));
+/** Keep what the page shows in the address; with `push` the way back leads to what was before. */
+export function keep(params, { push = false } = {}) {
+  const href = hrefOf(route().page, params);
+  if (push && href !== location.hash) history.pushState(null, "", href);
+  else history.replaceState(null, "", href);
 }
