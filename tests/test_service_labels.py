@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -9,11 +18,12 @@ from typing import Any
 import pytest
 from review_case import HOME, IMAGES, Case, case, closing, folder, levelled, served, template
 
-from clipcal.index.judgements import Said, judge, standing
+from clipcal.index.judgements import Said, history, judge, standing
 from clipcal.index.store import Corpus
 from clipcal.service.settings import Limits
 
 __all__ = ["case", "folder", "levelled", "template"]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def said(corpus: Path) -> dict[tuple[int, str, str], str | None]:
@@ -158,6 +168,72 @@ def test_two_clients_at_once_lose_no_label(case: Case) -> None:
     assert (len(ann), len(bob)) == (200, 200)
     wanted = {(item, "fire", who) for item in range(1, 201) for who in ("ann", "bob")}
     assert set(said(case.settings.corpus)) == wanted
+
+
+def started(folder: Path) -> tuple[subprocess.Popen[str], str]:
+    """Serve the corpus of a folder in a process of its own; returns it and its address."""
+    files = {"--corpus": "corpus", "--prompts": "two.toml", "--prompt-vectors": "text.npz"}
+    options = [word for name, file in files.items() for word in (name, str(folder / file))]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "cli.py"), "serve", *options, "--port", "0", "--json"],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    return process, json.loads(process.stdout.readline())["url"]
+
+
+def give_until_killed(
+    url: str, rater: str, acknowledged: dict[str, int], enough: threading.Event
+) -> None:
+    """Give one label after the other until nobody answers; note those that were acknowledged."""
+    for n in range(5_000):
+        batch, item = f"{rater}-{n:06d}", n % IMAGES + 1
+        label = {"item": item, "category": "fire", "level": ("negative", "positive")[n % 2]}
+        request = urllib.request.Request(
+            f"{url}v1/labels",
+            json.dumps(body(batch=batch, rater=rater, labels=[label])).encode(),
+            {"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=20) as reply:
+                assert reply.status == 201
+                reply.read()
+        except (urllib.error.URLError, OSError, http.client.HTTPException):
+            return
+        acknowledged[batch] = item
+        if len(acknowledged) >= 60:
+            enough.set()
+
+
+def test_a_service_killed_while_people_label_loses_nothing_that_it_acknowledged(
+    folder: Path,
+) -> None:
+    process, url = started(folder)
+    acknowledged: dict[str, int] = {}
+    enough = threading.Event()
+    people = [
+        threading.Thread(target=give_until_killed, args=(url, who, acknowledged, enough))
+        for who in ("ann", "bob")
+    ]
+    for one in people:
+        one.start()
+    try:
+        assert enough.wait(60)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    for one in people:
+        one.join(30)
+    opened = Corpus.open(folder / "corpus")
+    kept = {one.batch: one.item for one in history(opened, limit=10_000)}
+    opened.close()
+    assert len(acknowledged) >= 60
+    assert acknowledged.items() <= kept.items()
+    # What was not acknowledged may be there; of each rater no more than the one on its way.
+    assert len(kept) - len(acknowledged) <= 2
 
 
 def test_what_stands_of_some_images_is_what_stands_of_all_filtered(case: Case) -> None:
