@@ -51,7 +51,12 @@ _STATUSES: Final[Sequence[tuple[type[ClipcalError], int]]] = (
     (ProviderError, 503),
     (BundleError, 503),
 )
-_TITLES: Final = {421: "Misdirected Request", 422: "Unprocessable Content"}
+# What HTTP calls them by now; Python's own names are older.
+_TITLES: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
+_DETAILS: Final = {
+    404: "There is nothing at this address. /v1/openapi.json lists what there is.",
+    405: "This is not what can be done here. The header Allow and /v1/openapi.json list what can.",
+}
 _PATH: Final = re.compile(r"(?<![\w:/.])/(?!v1/)(?:[^\s/'\"]+/)+([^\s/'\"]*)")
 
 _log = logging.getLogger(__name__)
@@ -178,10 +183,13 @@ def problem_schemas() -> dict[str, Any]:
 def handle_problems(app: FastAPI, settings: Settings) -> None:
     """Turn every error of an app into a problem."""
 
-    def refused(_: Request, error: Exception) -> JSONResponse:
+    def refused(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        title = getattr(error, "title", None)
-        return problem(error.status_code, error.detail, title=title, headers=error.headers)
+        if isinstance(error, Refused):
+            return problem_of(error)
+        detail = _DETAILS.get(error.status_code, error.detail)
+        headers = _allowing(app, request) if error.status_code == 405 else None
+        return problem(error.status_code, detail, headers=headers or error.headers)
 
     def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -247,6 +255,13 @@ def _told(error: ClipcalError, settings: Settings) -> JSONResponse:
         _log.warning("%s", error)
     headers = SOON if isinstance(error, CorpusBusy) else None
     return problem(status, without_paths(str(error), settings), headers=headers)
+
+
+def _allowing(app: FastAPI, request: Request) -> dict[str, str] | None:
+    """All methods of an address: the router knows those of one operation only."""
+    template = getattr(request.scope.get("route"), "path", "")
+    methods = app.openapi()["paths"].get(template)
+    return methods and {"Allow": ", ".join(sorted(map(str.upper, methods)))}
 
 
 def _where(place: Sequence[int | str]) -> str:
