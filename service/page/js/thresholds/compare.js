@@ -1,0 +1,60 @@
+/** Two calibrations side by side: what moves, why, and what loses or gains its guarantee. */
+import { h } from "../dom.js";
+import { statusBadge } from "../review/outlook.js";
+import { count, cutName, plural, score } from "../words.js";
+
+/** Cuts of `after` that differ from those of `before`, which may be null. */
+export function differences(before, after) {
+  return after.cuts
+    .map((now) => ({ now, then: before?.cuts.find((cut) => cut.category === now.category && cut.level === now.level) ?? null }))
+    .filter(({ now, then }) => then === null || differ(now, then));
+}
+
+function differ(now, then) {
+  return now.threshold !== then.threshold || now.status !== then.status || now.objective !== then.objective || (now.bands?.upper ?? null) !== (then.bands?.upper ?? null);
+}
+
+/** Categories whose guarantee holds before and not after. */
+export function lost(changes) {
+  return changes.filter(({ now, then }) => then?.status === "certified" && now.status !== "certified");
+}
+
+/** A table of differences; says so where there are none. */
+export function comparison(before, after) {
+  const changes = differences(before, after);
+  const same = after.cuts.length - changes.length;
+  const losing = lost(changes);
+  return h(
+    "div", { class: "stack" },
+    losing.length ? h("p", { class: "note warn" }, h("strong", null, `${plural(losing.length, "guarantee")} will be lost: `), losing.map(({ now }) => cutName(now.category, now.level, after.levels)).join(", "), ".") : null,
+    changes.length ? table(changes, after.levels) : h("p", { class: "note" }, "Nothing would change."),
+    changes.length && same ? h("p", { class: "small soft" }, `${plural(same, "threshold")} ${same === 1 ? "stays" : "stay"} as ${same === 1 ? "it is" : "they are"}.`) : null,
+  );
+}
+
+function table(changes, levels) {
+  return h("div", { class: "scroll-x" }, h(
+    "table", { class: "comparison figures" },
+    h("thead", null, h("tr", null, ["Category", "Threshold", "Flags", "Status", "Why"].map((title) => h("th", { scope: "col" }, title)))),
+    h("tbody", null, changes.map(({ now, then }) => h(
+      "tr", null,
+      h("th", { scope: "row" }, cutName(now.category, now.level, levels)),
+      h("td", null, moved(then, now, (cut) => thresholds(cut))),
+      h("td", null, moved(then, now, (cut) => (cut.flags === null ? "none" : count(cut.flags)))),
+      h("td", null, then && then.status !== now.status ? [statusBadge(then.status), " → "] : null, statusBadge(now.status)),
+      h("td", { class: "small soft" }, placed(now) ? "by hand" : "fitted to the labels"),
+    ))),
+  ));
+}
+
+const placed = (cut) => cut.by_hand || Boolean(cut.bands?.by_hand);
+
+function thresholds(cut) {
+  const ends = [cut.threshold, cut.bands?.upper ?? null].filter((value) => value !== null);
+  return ends.length ? ends.map((value) => score(value)).join(" and ") : "none";
+}
+
+function moved(then, now, tell) {
+  if (then === null || tell(then) === tell(now)) return tell(now);
+  return [h("span", { class: "soft" }, `${tell(then)} → `), tell(now)];
+}

@@ -1,0 +1,64 @@
+/** Save a calibration: what it changes is shown first, and nobody's is overwritten unseen. */
+import { post } from "../api.js";
+import { dialog, h, toast } from "../dom.js";
+import { comparison } from "./compare.js";
+
+const CONFLICT = 409;
+const APPLY = "clipcal rescore";
+
+/**
+ * Fit without saving, show what changes, and save on request.
+ *
+ * Resolves to the saved calibration, "conflict" where somebody saved another one in the meantime,
+ * or null where the person declines. A fit that fails throws the service's problem.
+ */
+export async function reviewAndSave(before, request, { title, note = null }) {
+  const replaces = before?.sha256 ?? null;
+  const preview = await post("calibrations", { ...request, replaces, save: false });
+  const chosen = await dialog({
+    title,
+    wide: true,
+    content: [
+      note ? h("p", null, note) : null,
+      comparison(before, preview.calibration),
+      remarks([...preview.notes, ...preview.calibration.warnings]),
+    ],
+    actions: [{ label: "Cancel", value: null }, { label: "Save the calibration", kind: "primary", run: () => save({ ...request, replaces, save: true }) }],
+  });
+  if (chosen?.saved) await saved();
+  return chosen?.calibration ?? chosen;
+}
+
+async function save(request) {
+  try {
+    return await post("calibrations", request);
+  } catch (problem) {
+    if (problem.status === CONFLICT) return "conflict";
+    throw problem;
+  }
+}
+
+function remarks(texts) {
+  if (!texts.length) return null;
+  return h("details", { open: texts.length < 4 }, h("summary", null, "Remarks"), h("ul", { class: "small" }, texts.map((text) => h("li", null, text))));
+}
+
+function saved() {
+  const copy = () => navigator.clipboard.writeText(APPLY).then(() => toast("Copied."), () => toast("The browser does not let pages copy.", { kind: "bad" }));
+  return dialog({
+    title: "Saved",
+    content: [
+      h("p", null, "The page and the API decide by the new thresholds from now on. To write the decisions on the whole corpus to a file:"),
+      h("p", { class: "row" }, h("code", { class: "grow command" }, APPLY), h("button", { type: "button", onClick: copy }, "Copy")),
+    ],
+  });
+}
+
+/** Tell that another calibration was saved; true where the changes are to be placed on it. */
+export function tellConflict() {
+  return dialog({
+    title: "Somebody else saved a calibration",
+    content: h("p", null, "Nothing was overwritten. Load theirs: your thresholds stay as you placed them, and you can compare and save again."),
+    actions: [{ label: "Not now", value: false }, { label: "Load theirs", kind: "primary", value: true }],
+  });
+}
