@@ -107,6 +107,9 @@ class Contract(Record):
         With which each guarantee holds, category by category.
     target : str
         What was asked for, such as ``recall=0.9``.
+    block : str or None
+        With three bands what was asked of the upper thresholds, such as ``precision=0.9``; None
+        also in files that earlier versions wrote.
     seed : int
         Of the split into fitting and hold-out.
     joint : bool
@@ -150,6 +153,7 @@ class Contract(Record):
     levels: tuple[str, ...] = Field(min_length=2)
     confidence: float = Field(gt=0, lt=1)
     target: str
+    block: str | None = None
     seed: int
     joint: bool = False
     holdout: Evaluation | None = None

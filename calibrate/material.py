@@ -25,6 +25,8 @@ from clipcal.index.store import Corpus
 from clipcal.prompts.encode import PromptVectors
 from clipcal.prompts.promptset import PromptSet
 
+_LOOKED_AT = 50
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Material:
@@ -78,7 +80,7 @@ class Material:
 def read_tables(
     labels: Sequence[Path], prompt_set: PromptSet, goal: Goal, plan: CalibrationPlan
 ) -> LabelTable:
-    """Read the label files as one; none at all will do for a budget.
+    """Read the label files as one; none at all will do for a budget, or for placed thresholds.
 
     Raises
     ------
@@ -95,14 +97,21 @@ def read_tables(
                 for file in labels
             ]
         )
-    if goal.target.kind != "budget":
-        raise CalibrationError(
-            f"{goal.target} needs people's labels; only a budget of flags does not. Name them: "
-            f"clipcal calibrate --labels FILE.csv, or: clipcal calibrate --target budget=500"
-        )
+    refuse_unlabelled(goal, plan)
     levels = prompt_set.levels or BINARY
     nothing = np.empty((0, len(names)), np.int8)
     return LabelTable((), tuple(names), tuple(levels), nothing, (), (), "", "")
+
+
+def refuse_unlabelled(goal: Goal, plan: CalibrationPlan) -> None:
+    """Raise CalibrationError if what is asked for cannot do without any label."""
+    if goal.target.kind == "budget" or plan.placed:
+        return
+    raise CalibrationError(
+        f"{goal.target} needs people's labels; only a budget of flags, or thresholds placed by "
+        f"hand, do not. Name them: clipcal calibrate --labels FILE.csv, or: "
+        f"clipcal calibrate --target budget=500"
+    )
 
 
 def gather_material(
@@ -112,6 +121,7 @@ def gather_material(
     source: TextSource,
     plan: CalibrationPlan,
     labels: str,
+    match: Match | None = None,
 ) -> Material:
     """Score a corpus, find the labelled images in it, and learn where that was asked for.
 
@@ -129,6 +139,8 @@ def gather_material(
         What is asked for.
     labels : str
         The label files, as a shell takes them.
+    match : Match, optional
+        Where the labelled images are, if that is known; else they are looked for by their names.
 
     Returns
     -------
@@ -138,13 +150,16 @@ def gather_material(
     Raises
     ------
     CalibrationError
-        If no labelled image is in the corpus, or a guarantee is asked for of labels that cannot
-        give it.
+        If no labelled image is in the corpus, a guarantee is asked for of labels that cannot
+        give it, or `match` is of the corpus as it was before.
     """
     vectors = prompt_vectors(corpus, prompt_set, source)
     rule = rule_for(plan.rule, corpus.model, source.model)
     scored = score_corpus(corpus, vectors, rule)
-    match = match_images(table.images, scored.uris, scored.sha256s)
+    if match is None:
+        match = match_images(table.images, scored.uris, scored.sha256s)
+    else:
+        _refuse_moved(match, table, scored)
     sample, merged = gather(scored.scores, scored.categories, table, match, scored.rows)
     backing = backing_of(corpus, scored, sample, prompt_set, plan.goal, labels)
     material = Material(
@@ -163,6 +178,20 @@ def gather_material(
         backing.warnings,
     )
     return _learning(material, plan) if plan.learn else material
+
+
+def _refuse_moved(match: Match, table: LabelTable, scored: CorpusScores) -> None:
+    """Refuse places that were told before images went or came back; some, and the last, tell."""
+    order = np.argsort(match.rows)
+    some = np.unique(np.linspace(0, max(len(order) - 1, 0), _LOOKED_AT).astype(np.int64))
+    for labelled in order[some[: len(order)]].tolist():
+        place, image = int(match.rows[labelled]), table.images[labelled]
+        there = scored.uris[place] if place < len(scored.uris) else ""
+        if image != there and not image.startswith("file://"):
+            raise CalibrationError(
+                f"The corpus changed while its labels were read: {image} is not where it was. "
+                f"Run it again: clipcal calibrate"
+            )
 
 
 def _learning(material: Material, plan: CalibrationPlan) -> Material:

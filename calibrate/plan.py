@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.cuts.by_hand import Placed
 from clipcal.calibrate.cuts.calibration import Evaluating
 from clipcal.calibrate.cuts.probabilities import MapChoice
 from clipcal.calibrate.cuts.targets import Goal, parse_bands, parse_target
 from clipcal.calibrate.labels.votes import Aggregate
+from clipcal.calibrate.records import BY_HAND, Cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +86,73 @@ class CalibrationPlan:
     def share(self) -> float:
         """Which share of the images that people label reaches the fit."""
         return self.evaluating.share * (1 - self.holdout)
+
+
+def plan_of(contract: Contract) -> CalibrationPlan:
+    """Read off a contract what it was asked for, so as to fit again as before.
+
+    Parameters
+    ----------
+    contract : Contract
+        A calibration.
+
+    Returns
+    -------
+    CalibrationPlan
+        Target or bands, confidence, joint, hold-out, seed, score rule, learning, probabilities
+        and their shift, overall verdict and placed thresholds as they were. Three things are not
+        on record: how several raters' labels became one (`raters` is the majority), into how many
+        folds it was cross-fitted where that could not be done (`folds` is as usual), and whether
+        maps to probabilities were chosen or named: one kind for all counts as named.
+    """
+    cuts = [cut for levels in contract.categories.values() for cut in levels.values()]
+    evaluated = contract.crossfit
+    usual = CalibrationPlan()
+    return CalibrationPlan(
+        target=contract.target,
+        confidence=contract.confidence,
+        joint=contract.joint,
+        bands=_bands_of(contract, cuts),
+        holdout=(contract.holdout and contract.holdout.fraction) or 0.0,
+        folds=(evaluated and evaluated.folds) or usual.folds,
+        repeats=(evaluated and evaluated.repeats) or usual.repeats,
+        seed=contract.seed,
+        rule=contract.fingerprint.score_rule,
+        learn=bool(contract.comparisons or contract.heads),
+        probabilities=_probabilities_of(contract, cuts),
+        prior_shift=any(
+            c.probability and c.probability.corpus_prevalence is not None for c in cuts
+        ),
+        overall="rule" if contract.overall is None else "fitted",
+        placed=_placed_of(contract),
+    )
+
+
+def _bands_of(contract: Contract, cuts: Sequence[Cut]) -> str | None:
+    """Name both targets where bands were asked for; old contracts have the second by the cut."""
+    asked = {cut.bands.objective for cut in cuts if cut.bands is not None} - {BY_HAND}
+    if contract.block is not None:
+        asked = {contract.block}
+    return f"{contract.target},{min(asked)}" if asked else None
+
+
+def _probabilities_of(contract: Contract, cuts: Sequence[Cut]) -> MapChoice | None:
+    if contract.temperature is not None:
+        return "temperature"
+    kinds = {cut.probability.map.kind for cut in cuts if cut.probability is not None}
+    return ("auto" if len(kinds) > 1 else kinds.pop()) if kinds else None
+
+
+def _placed_of(contract: Contract) -> tuple[Placed, ...]:
+    binary = len(contract.levels) == 2
+    return tuple(
+        Placed(
+            category,
+            None if binary else level,
+            cut.threshold if cut.by_hand else None,
+            cut.bands.upper if cut.bands is not None and cut.bands.by_hand else None,
+        )
+        for category, cuts in contract.categories.items()
+        for level, cut in cuts.items()
+        if cut.by_hand or (cut.bands is not None and cut.bands.by_hand)
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,10 +22,16 @@ from clipcal.calibrate.cuts.probabilities import class_temperature, with_probabi
 from clipcal.calibrate.cuts.sample import Sample
 from clipcal.calibrate.decisions.verdicts import fit_overall
 from clipcal.calibrate.labels.matching import Match
+from clipcal.calibrate.labels.pool import SOURCE, Pool
 from clipcal.calibrate.labels.table import UNKNOWN
-from clipcal.calibrate.material import Material, gather_material, read_tables
+from clipcal.calibrate.material import (
+    Material,
+    gather_material,
+    read_tables,
+    refuse_unlabelled,
+)
 from clipcal.calibrate.people import agreement_of
-from clipcal.calibrate.plan import CalibrationPlan
+from clipcal.calibrate.plan import CalibrationPlan, plan_of
 from clipcal.calibrate.records import OverallModel
 from clipcal.calibrate.reference import reference_of
 from clipcal.calibrate.scoring.under_contract import (
@@ -37,6 +43,8 @@ from clipcal.calibrate.scoring.under_contract import (
 from clipcal.calibrate.statistics.probability import ClassTemperature
 from clipcal.errors import CalibrationError
 from clipcal.index.store import Corpus
+
+__all__ = ["Calibrated", "calibrate_corpus", "material_of", "plan_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,8 @@ class Calibrated:
         The known labels of the corpus's images, as uri → category → level.
     prompts : str or None
         The prompt set that was named.
+    pooled : bool
+        Whether the labels are those that the corpus keeps anyway.
     """
 
     contract: Contract
@@ -62,10 +72,11 @@ class Calibrated:
     notes: tuple[str, ...]
     labels: dict[str, dict[str, str]]
     prompts: str | None = None
+    pooled: bool = False
 
     def keep(self, corpus: Corpus) -> None:
         """Keep labels and prompt set with the corpus; to be called once the contract is saved."""
-        if self.contract.labels.images:
+        if self.contract.labels.images and not self.pooled:
             corpus.replace_labels(self.labels)
         if self.prompts is not None:
             remember_prompt_set(corpus, self.prompts)
@@ -73,21 +84,22 @@ class Calibrated:
 
 def calibrate_corpus(
     corpus: Corpus,
-    labels: Path | Sequence[Path] | None,
+    labels: Path | Sequence[Path] | Pool | None,
     *,
     prompts: str | None = None,
     source: TextSource | None = None,
     plan: CalibrationPlan | None = None,
 ) -> Calibrated:
-    """Fit a calibration to a label file; the corpus stays as it is until `Calibrated.keep`.
+    """Fit a calibration to labels; the corpus stays as it is until `Calibrated.keep`.
 
     Parameters
     ----------
     corpus : Corpus
         The corpus.
-    labels : pathlib.Path, a sequence of them, or None
-        People's label files, of any of the kinds that :func:`read_labels` reads. A budget of
-        flags needs none.
+    labels : pathlib.Path, a sequence of them, Pool, or None
+        People's label files, of any of the kinds that :func:`read_labels` reads; or what the
+        corpus keeps of labels, in the categories and levels of its prompt set. A budget of
+        flags needs none, nor do thresholds that a person placed.
     prompts : str, optional
         The prompt set.
     source : TextSource, optional
@@ -105,25 +117,24 @@ def calibrate_corpus(
     LabelError
         If the label file cannot be understood.
     CalibrationError
-        If the target is none, no labelled image is in the corpus, or a guarantee is asked for
-        of labels that cannot give it.
+        If the target is none, no labelled image is in the corpus, a guarantee is asked for
+        of labels that cannot give it, or a placed threshold crosses another.
     """
-    plan = plan or CalibrationPlan()
-    goal, source = plan.goal, source or TextSource()
-    prompt_set = choose_prompt_set(corpus, prompts)
-    files = (labels,) if isinstance(labels, Path) else tuple(labels or ())
-    table = read_tables(files, prompt_set, goal, plan)
-    named = _as_typed(files, corpus, prompts, source, plan)
-    material = gather_material(corpus, prompt_set, table, source, plan, named)
+    plan, source = plan or CalibrationPlan(), source or TextSource()
+    if isinstance(labels, Pool) and not labels.table.images:
+        refuse_unlabelled(plan.goal, plan)
+    files = _fit_overall_to(labels, plan)
+    material = material_of(corpus, labels, prompts=prompts, source=source, plan=plan)
     done = calibrate(
         material.sample,
-        goal,
+        plan.goal,
         material.scored.scores,
         material.scored.categories,
-        table.levels,
-        source=named,
+        material.table.levels,
+        placed=plan.placed,
+        source=_as_typed(labels, corpus, prompts, source, plan),
         population=material.population,
-        evaluating=replace(plan.evaluating, share=0.5 if plan.learn else 1.0),
+        evaluating=plan.evaluating,
     )
     kept, _ = split(material.sample, plan.holdout, plan.seed)
     cuts, lacking = _cuts(material, kept, done, plan)
@@ -131,18 +142,94 @@ def calibrate_corpus(
     overall = _overall(material, kept, done, files, plan)
     contract = contract.model_copy(update={"overall": overall})
     return Calibrated(
-        contract, material.match, (*material.notes, *lacking), _by_uri(material), prompts
+        contract,
+        material.match,
+        (*material.notes, *lacking, *_on_placed(material, plan)),
+        _by_uri(material),
+        prompts,
+        isinstance(labels, Pool),
+    )
+
+
+def material_of(
+    corpus: Corpus,
+    labels: Path | Sequence[Path] | Pool | None,
+    *,
+    prompts: str | None = None,
+    source: TextSource | None = None,
+    plan: CalibrationPlan | None = None,
+) -> Material:
+    """Gather what a calibration would be made of, and fit nothing.
+
+    Parameters
+    ----------
+    corpus, labels, prompts, source, plan
+        As for `calibrate_corpus`; a pool may be empty.
+
+    Returns
+    -------
+    Material
+        Scores and labels.
+
+    Raises
+    ------
+    LabelError
+        If a label file cannot be understood.
+    CalibrationError
+        As for `calibrate_corpus`, or if images went or came back since the pool was read.
+    """
+    plan, source = plan or CalibrationPlan(), source or TextSource()
+    prompt_set = choose_prompt_set(corpus, prompts)
+    named = _as_typed(labels, corpus, prompts, source, plan)
+    if isinstance(labels, Pool):
+        table, match = labels.table, labels.match
+        return gather_material(corpus, prompt_set, table, source, plan, named, match)
+    table = read_tables(_files(labels), prompt_set, plan.goal, plan)
+    return gather_material(corpus, prompt_set, table, source, plan, named)
+
+
+def _files(labels: Path | Sequence[Path] | None) -> tuple[Path, ...]:
+    return (labels,) if isinstance(labels, Path) else tuple(labels or ())
+
+
+def _fit_overall_to(
+    labels: Path | Sequence[Path] | Pool | None, plan: CalibrationPlan
+) -> tuple[Path, ...]:
+    """Name the files that an overall verdict is fitted to; refuse where it needs some."""
+    files = () if isinstance(labels, Pool) else _files(labels)
+    if plan.overall == "fitted" and not files:
+        raise CalibrationError(
+            "An overall verdict is fitted to the column Overall of a label file. Name one: "
+            "clipcal calibrate --labels FILE.csv --overall fitted"
+        )
+    return files
+
+
+def _on_placed(material: Material, plan: CalibrationPlan) -> tuple[str, ...]:
+    """Note the thresholds that lie on a scale which other labels would change."""
+    heads = material.learned.heads if material.learned else {}
+    moved = dict.fromkeys(one.category for one in plan.placed if one.category in heads)
+    return tuple(
+        f"The threshold of '{category}' is placed on a learned score, which other labels would "
+        f"change: place it again after learning again."
+        for category in moved
     )
 
 
 def _as_typed(
-    files: Sequence[Path],
+    labels: Path | Sequence[Path] | Pool | None,
     corpus: Corpus,
     prompts: str | None,
     source: TextSource,
     plan: CalibrationPlan,
 ) -> str:
-    """Write the label files, and what else the command needs, as a shell takes them."""
+    """Write the label files, and what else the command needs, as a shell takes them.
+
+    For labels that the corpus keeps it is the file that they are exported to.
+    """
+    if isinstance(labels, Pool):
+        labels = (Path(SOURCE),) if labels.table.images else ()
+    files = _files(labels)
     if not files:
         return ""
     words = [" --labels ".join(shlex.quote(str(file)) for file in files)]
@@ -191,11 +278,6 @@ def _overall(
 ) -> OverallModel | None:
     if plan.overall == "rule":
         return None
-    if not labels:
-        raise CalibrationError(
-            "An overall verdict is fitted to the column Overall of a label file. Name one: "
-            "clipcal calibrate --labels FILE.csv --overall fitted"
-        )
     fitted_to = np.isin(material.sample.places, kept.places)
     return fit_overall(
         labels,
@@ -224,6 +306,7 @@ def _contract(
         levels=table.levels,
         confidence=plan.confidence,
         target=str(plan.goal.target),
+        block=None if plan.goal.block is None else str(plan.goal.block),
         seed=plan.seed,
         joint=plan.joint,
         holdout=done.holdout,

@@ -58,13 +58,24 @@ def _are_bands(text: str) -> object:
     return parse_bands(text)
 
 
+def _placed(_context: Any, option: Any, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Make a threshold that is none a wrong call."""
+    from clipcal.calibrate.cuts.by_hand import parse_placed
+
+    try:
+        parse_placed(*((texts, ()) if option.name == "thresholds" else ((), texts)))
+    except CalibrationError as error:
+        raise click.BadParameter(str(error)) from error
+    return texts
+
+
 @click.command("calibrate")
 @click.option(
     "--labels",
     multiple=True,
     type=click.Path(path_type=Path, dir_okay=False),
     help="People's labels, as CSV: wide, one class per image, long, or counts; given again for "
-    "more files. Only --target budget=N does without.",
+    "more files. Only --target budget=N and --threshold do without.",
 )
 @prompt_options
 @click.option(
@@ -83,6 +94,24 @@ def _are_bands(text: str) -> object:
     metavar="[recall=R,precision=P]",
     help="Three bands in place of --target: allow below a threshold with that recall, block "
     f"above one with that precision, review between them. [{USUAL_BANDS}]",
+)
+@click.option(
+    "--threshold",
+    "thresholds",
+    multiple=True,
+    callback=_placed,
+    metavar="CATEGORY[:LEVEL]=T",
+    help="Place a threshold by hand instead of fitting it; given again for more. A recall stays "
+    "guaranteed at or below the threshold that would be fitted, and nothing is above it.",
+)
+@click.option(
+    "--upper",
+    "uppers",
+    multiple=True,
+    callback=_placed,
+    metavar="CATEGORY[:LEVEL]=T",
+    help="Place by hand the threshold from which on images are blocked; those between the two "
+    "are reviewed.",
 )
 @click.option(
     "--confidence",
@@ -159,12 +188,16 @@ def calibrate_command(
     corpus_path: Path,
     device: str,
     as_json: bool,
+    thresholds: tuple[str, ...],
+    uppers: tuple[str, ...],
     **plan: Any,
 ) -> None:
     """Fit a threshold per category, and per level, to human labels.
 
     Images in the label file are found by path, name, stem or SHA-256. Where there are too few
-    labels for the guarantee, the table says how many more it takes.
+    labels for the guarantee, the table says how many more it takes. A threshold placed by hand
+    names its level where there are several, and keeps a guarantee only where that holds whatever
+    was looked at.
 
     \b
     Example:
@@ -172,7 +205,9 @@ def calibrate_command(
       clipcal calibrate --labels human.csv --target precision=0.8 --joint
       clipcal calibrate --labels human.csv --bands recall=0.95,precision=0.9
       clipcal calibrate --labels human.csv --target cost=5:1 --probabilities auto
+      clipcal calibrate --labels human.csv --threshold alcohol=0.07 --upper alcohol=0.2
     """
+    from clipcal.calibrate.cuts.by_hand import parse_placed
     from clipcal.calibrate.plan import CalibrationPlan
     from clipcal.calibrate.scoring.under_contract import TextSource
     from clipcal.calibrate.workflow import calibrate_corpus
@@ -180,9 +215,12 @@ def calibrate_command(
     from clipcal.index.store import Corpus
 
     _refuse_ignored(plan)
-    if not labels and (plan["bands"] or not plan["target"].strip().lower().startswith("budget")):
+    placed = parse_placed(thresholds, uppers)
+    needed = plan["bands"] or not plan["target"].strip().lower().startswith("budget")
+    if needed and not labels and not placed:
         raise click.UsageError(
-            "Missing option '--labels': only --target budget=N does without people's labels."
+            "Missing option '--labels': only --target budget=N and --threshold do without "
+            "people's labels."
         )
     keep_inputs(output, *labels, prompt_vectors, Path(prompts) if prompts else None)
     corpus = Corpus.open(corpus_path)
@@ -191,7 +229,7 @@ def calibrate_command(
         labels,
         prompts=prompts,
         source=TextSource(prompt_vectors, model, device),
-        plan=CalibrationPlan(**plan),
+        plan=CalibrationPlan(**plan, placed=placed),
     )
     done.contract.save(output)
     done.keep(corpus)  # only now: a file that cannot be written leaves the corpus as it was

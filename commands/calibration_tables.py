@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from clipcal.calibrate.records import BY_HAND
 from clipcal.commands.common import interval, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clipcal.calibrate.contract import Contract
-    from clipcal.calibrate.records import Cut, Evaluation
+    from clipcal.calibrate.records import Bands, Cut, Evaluation
     from clipcal.calibrate.statistics.bounds import Range
 
 
@@ -37,7 +38,7 @@ def _print_cuts(contract: Contract) -> None:
         (
             category,
             *(() if _is_binary(contract) else (level,)),
-            cut.status,
+            _status(cut),
             "" if cut.threshold is None else f"{cut.threshold:.4f}",
             _ends(cut.interval),
             f"{cut.positives:,} of {cut.n:,}" if cut.n else "",
@@ -57,7 +58,7 @@ def _print_cuts(contract: Contract) -> None:
 def _cuts_title(contract: Contract) -> str:
     """Say what was asked for, and what the columns are; with bands both thresholds' targets."""
     cuts = [cut for _, _, cut in _cuts(contract)]
-    blocked = {cut.bands.objective for cut in cuts if cut.bands is not None}
+    blocked = {cut.bands.objective for cut in cuts if cut.bands is not None} - {BY_HAND}
     together = " for all together" if contract.joint else ""
     asked = " and ".join(
         [contract.target, *(f"block at {objective}" for objective in sorted(blocked))]
@@ -66,7 +67,12 @@ def _cuts_title(contract: Contract) -> str:
     fitted = "; recall and precision on the labels fitted to, so optimistic" if labelled else ""
     likely = ", how many are likely right" if any(cut.expected for cut in cuts) else ""
     sure = f" at {contract.confidence:.0%} confidence{together}" if labelled else ""
-    return f"Target {asked}{sure}{fitted}; flags in the corpus{likely}"
+    placed = "; some thresholds placed by hand" if any(cut.by_hand for cut in cuts) else ""
+    return f"Target {asked}{sure}{placed}{fitted}; flags in the corpus{likely}"
+
+
+def _status(one: Cut | Bands) -> str:
+    return f"{one.status}, by hand" if one.by_hand else one.status
 
 
 def _print_filled(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str) -> None:
@@ -111,8 +117,8 @@ def _print_bands(contract: Contract) -> None:
     rows = [
         (
             category if _is_binary(contract) else f"{category}, {level}",
-            cut.status,
-            bands.status,
+            _status(cut),
+            _status(bands),
             f"{bands.allow:,}",
             f"{bands.review:,}",
             f"{bands.block:,}",
@@ -123,11 +129,13 @@ def _print_bands(contract: Contract) -> None:
         for bands in [cut.bands]
         if bands is not None
     ]
+    banded = [one for one in _cuts(contract) if one[2].bands is not None]
     if rows:
         columns = ("Allow below", "Block above", ">Allow", ">Review", ">Block", ">Missed", ">Wrong")
         asked = sorted({cut.bands.objective for _, _, cut in _cuts(contract) if cut.bands})
+        below = BY_HAND if all(cut.by_hand for _, _, cut in banded) else contract.target
         title = (
-            f"Three bands, {contract.target} below and {' or '.join(asked)} above: images of the "
+            f"Three bands, {below} below and {' or '.join(asked)} above: images of the "
             f"corpus, positives allowed, negatives blocked"
         )
         _print_filled(("Category", *columns), rows, title=title)

@@ -115,6 +115,8 @@ def _confidence(cut: Cut | Bands, contract: Contract) -> float:
 
 def _chosen_by(cut: Cut) -> str:
     """Say what an uncertified threshold was chosen for."""
+    if cut.by_hand:
+        return "placed by hand"
     name, _, value = cut.objective.partition("=")
     if cut.lowered:
         return "lowered to a higher level's threshold"
@@ -168,6 +170,8 @@ def meaning(cut: Cut | Bands) -> str:
         return "No threshold is known from which on images may be blocked unseen."
     if isinstance(cut, Cut) and cut.n == 0 and cut.threshold is None:
         return "No image is labelled here: there is no threshold."
+    if cut.by_hand and cut.status == "estimated":
+        return "Placed by hand; nothing is guaranteed."
     return STATUSES[cut.status][2]
 
 
@@ -246,8 +250,8 @@ def workload(part: CutReport, images: int) -> str:
     )
     bands = part.cut.bands
     assert bands is not None  # the caller asked
-    if part.cut.status == "certified":
-        sentence = f"Below {part.cut.threshold:.4f}, {allow} are allowed unseen; from there "
+    if part.cut.allowing is not None:
+        sentence = f"Below {part.cut.allowing:.4f}, {allow} are allowed unseen; from there "
     else:
         sentence = f"{_nothing_allowed(part.cut)} From the lowest score "
     if bands.upper is None:
@@ -267,15 +271,13 @@ def workload(part: CutReport, images: int) -> str:
 
 def allowed_positives(cut: Cut) -> Range | None:
     """Return how many positives nobody would look at; None where nothing is allowed unseen."""
-    return cut.bands.misses if cut.bands is not None and cut.status == "certified" else None
+    return cut.bands.misses if cut.bands is not None and cut.allowing is not None else None
 
 
 def unproven(cuts: Sequence[CutReport]) -> bool:
     """Say whether a lower threshold of bands is only proposed."""
     return any(
-        part.cut.bands is not None
-        and part.cut.threshold is not None
-        and part.cut.status != "certified"
+        part.cut.bands is not None and part.cut.threshold is not None and part.cut.allowing is None
         for part in cuts
     )
 
