@@ -115,6 +115,7 @@ def search(
         Rows that must not be found.
     stale : bool
         Whether an index that lacks the newest images will do, because it cannot be refreshed now.
+        The exact kind finds them all the same.
 
     Returns
     -------
@@ -139,10 +140,15 @@ def search(
     allowed = np.ones(card.rows, np.bool_)
     allowed[[row for row in leave_out if row < card.rows]] = False
     find = _finder(corpus, card, np.ascontiguousarray(queries, np.float32))
-    found = _images(corpus, queries, find(k, None if allowed.all() else allowed), k)
+    if len(leave_out) <= SPARE:  # to find them and drop them takes less than to look for them
+        rows = find(k + len(leave_out), None)
+        rows[np.isin(rows, leave_out)] = -1
+    else:
+        rows = find(k, allowed)
+    found = _images(corpus, queries, rows, k)
     if min(map(len, found), default=k) < min(k, card.rows):  # removed images were in the way
-        live, rows = np.zeros(card.rows, np.bool_), corpus.live_rows()
-        live[rows[rows < card.rows]] = True  # the corpus may have grown beyond the index by now
+        live, alive = np.zeros(card.rows, np.bool_), corpus.live_rows()
+        live[alive[alive < card.rows]] = True  # the corpus may have grown beyond the index by now
         found = _images(corpus, queries, find(k, allowed & live), k)
     return found
 

@@ -19,8 +19,6 @@ Labelled = Literal["any", "none", "positive", "negative"]
 ItemOrder = Literal["id", "score", "-score", "near"]
 Mask = NDArray[np.bool_]  # (n,), by place
 
-_SIGN = np.uint32(1 << 31)
-
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -184,14 +182,13 @@ def _threshold(view: View, category: str) -> float:
 def _smallest(keys: NDArray[np.float32], offset: int, limit: int) -> Places:
     """Where the keys lie that are on a page of all keys, ascending; equal ones in their order.
 
-    The bits of a float32 are brought into the order of whole numbers, with the index behind them:
-    so no two are equal, and a page can be cut out without sorting the rest.
+    Only what lies between the page's first and last key is sorted.
     """
     stop = min(offset + limit, len(keys))
     if offset >= stop:
         return np.empty(0, np.int64)
-    bits = (keys + np.float32(0)).view(np.uint32)  # there are two zeros, that are equal
-    ranks = np.where(bits & _SIGN, ~bits, bits | _SIGN).astype(np.uint64)
-    unique = (ranks << np.uint64(32)) | np.arange(len(keys), dtype=np.uint64)
-    page = np.sort(np.partition(unique, (offset, stop - 1))[offset:stop])
-    return (page & np.uint64(0xFFFF_FFFF)).astype(np.int64)
+    low, high = np.partition(keys, (offset, stop - 1))[[offset, stop - 1]]
+    among = np.flatnonzero((keys >= low) & (keys <= high))
+    ordered = among[np.argsort(keys[among], kind="stable")]
+    before = np.count_nonzero(keys < low)
+    return ordered[offset - before : stop - before]
