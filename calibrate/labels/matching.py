@@ -76,7 +76,7 @@ def match_images(images: Sequence[str], uris: Sequence[str], sha256s: Sequence[s
     Match
         Rows, and the ids that have none.
     """
-    paths = [_plain(image) for image in images]
+    paths = [plain_path(image) for image in images]
     rows = [NO_ROW] * len(images)
     loose: list[int] = []
     named: list[int] = []
@@ -111,7 +111,7 @@ def _stages(
     images: Sequence[str], paths: Sequence[str], uris: Sequence[str], sha256s: Sequence[str]
 ) -> Iterator[_Stage]:
     yield _Stage(lambda i: (images[i],), lambda: _numbered(uris))
-    whole = [_plain(uri) for uri in uris]
+    whole = [plain_path(uri) for uri in uris]
     yield _Stage(lambda i: (paths[i],), lambda: _numbered(whole))
     depths = _depths(paths)
     yield _Stage(lambda i: (paths[i],), lambda: _all_ends(whole, depths))
@@ -189,7 +189,7 @@ def _disputed(paths: Sequence[str], rows: Sequence[int], loose: Sequence[int]) -
 
 def _names(path: str, uri: str) -> bool:
     """Tell whether a path without a suffix is the end of a uri without its suffix."""
-    stem = _stem(_plain(uri)).casefold()
+    stem = _stem(plain_path(uri)).casefold()
     return f"/{stem}".endswith(f"/{path.casefold()}")
 
 
@@ -197,8 +197,8 @@ def _numbered(keys: Sequence[str]) -> Iterable[tuple[str, int]]:
     return zip(keys, range(len(keys)), strict=True)
 
 
-def _plain(text: str) -> str:
-    """Write a path or uri as its components, joined by slashes."""
+def plain_path(text: str) -> str:
+    """Write a path or uri as its components, joined by slashes, without one at either end."""
     if text[:7].lower() == "file://":
         text = unquote(text[7:])
     if not text.isascii():

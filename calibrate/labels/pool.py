@@ -26,7 +26,7 @@ from clipcal.calibrate.labels.sheet import name_key
 from clipcal.calibrate.labels.table import BINARY, LabelTable, parse_labels
 from clipcal.calibrate.labels.votes import Aggregate
 from clipcal.calibrate.labels.words import scale_of
-from clipcal.index.judgements import Judgement, standing
+from clipcal.index.judgements import Judgement, Origin, standing
 from clipcal.index.reading import Reading
 from clipcal.index.roster import roster
 from clipcal.index.shards import Rows
@@ -37,8 +37,9 @@ _GAP = 100  # ids; names of items nearer to each other are read at once
 
 Names = Callable[[str], str]
 # What one rater says of one cell: the item, the index of the category, the rater (`FILE` where a
-# file says it), and the level. Plain tuples, since there may be a hundred thousand.
-PoolLabel = tuple[int, int, str, str]
+# file says it), the level, and how the rater came to see it. Plain tuples, since there may be a
+# hundred thousand.
+PoolLabel = tuple[int, int, str, str, Origin]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,17 +120,7 @@ def pooled(
         If raters' errors are to be estimated and there is one rater.
     """
     found = pool_labels(corpus, categories, levels, ids=ids)
-    match = Match(found.places, (), ())
-    if not found.labels:
-        nothing = np.empty((0, len(categories)), np.int8)
-        levels = tuple(levels) or BINARY
-        return Pool(
-            LabelTable((), tuple(categories), levels, nothing, (), found.notes, "", ""), match
-        )
-    table = parse_labels(
-        write_long(found), Path(SOURCE), categories=categories, levels=levels, aggregate=aggregate
-    )
-    return Pool(replace(table, notes=(*table.notes, *found.notes)), match)
+    return Pool(table_of(found, levels, aggregate), Match(found.places, (), ()))
 
 
 def pool_csv(
@@ -204,28 +195,68 @@ def pool_labels(
     )
 
 
+def table_of(
+    found: PoolLabels, levels: Sequence[str], aggregate: Aggregate = "majority"
+) -> LabelTable:
+    """Read labels as one table, whose images are the items that have some, in ascending order.
+
+    Parameters
+    ----------
+    found : PoolLabels
+        The labels.
+    levels, aggregate
+        As for `pooled`.
+
+    Returns
+    -------
+    LabelTable
+        As from `pooled`.
+
+    Raises
+    ------
+    LabelError
+        As from `pooled`.
+    """
+    if not found.labels:
+        nothing = np.empty((0, len(found.categories)), np.int8)
+        words = tuple(levels) or BINARY
+        return LabelTable((), found.categories, words, nothing, (), found.notes, "", "")
+    table = parse_labels(
+        write_long(found),
+        Path(SOURCE),
+        categories=found.categories,
+        levels=levels,
+        aggregate=aggregate,
+    )
+    return replace(table, notes=(*table.notes, *found.notes))
+
+
 def write_long(found: PoolLabels, names: Names | None = None) -> bytes:
     """Write labels as a label file: see `pool_csv`."""
-    called = {item: (names or _written)(uri) for item, uri in found.uris.items()}
+    called = {item: (names or cell_name)(uri) for item, uri in found.uris.items()}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_header(found.categories))
+    writer.writerow(long_header(found.categories))
     writer.writerows(
         (called[item], found.categories[column], level, rater)
-        for item, column, rater, level in found.labels
+        for item, column, rater, level, _ in found.labels
     )
     return text.getvalue().encode("utf-8")
 
 
-def _header(categories: Sequence[str]) -> list[str]:
-    """Name the columns; as a category is called a column would be read as that category's."""
+def long_header(categories: Sequence[str]) -> list[str]:
+    """Name the columns of a long label file: image, category, label and annotator.
+
+    A column that is called as a category would be read as that category's, and is called
+    otherwise.
+    """
     taken = {name_key(category) for category in categories}
     free = [[n for n in some if n not in taken] for some in (CATEGORY_NAMES, ANSWER_NAMES)]
     answer = "label" if "label" in free[1] else free[1][0]
     return ["image", free[0][0], answer, "annotator"]
 
 
-def _written(uri: str) -> str:
+def cell_name(uri: str) -> str:
     """Write a uri so that a sheet gives it back: cells lose the blanks around them."""
     return uri if uri == uri.strip() else f"file://{quote(uri)}"
 
@@ -264,14 +295,15 @@ def _in_categories(
         name: columns.get(name_key(name), -number) for number, name in enumerate(spoken, start=1)
     }
     said = {
-        (one.item, column_of[one.category], one.rater.strip()): str(one.level) for one in judged
+        (one.item, column_of[one.category], one.rater.strip()): (str(one.level), one.origin)
+        for one in judged
     }
     cells = {key[:2] for key in said}
     for item, category, level in filed:
         cell = (item, column_of[category])
         if cell not in cells:
-            said[(*cell, FILE)] = level
-    known = [(*key, level) for key, level in said.items() if key[1] >= 0]
+            said[(*cell, FILE)] = (level, "given")
+    known = [(*key, *rest) for key, rest in said.items() if key[1] >= 0]
     return known, len(said) - len(known)
 
 
@@ -283,7 +315,7 @@ def _in_levels(
     Where yes has no place among several levels, no is left out as well: keeping it alone would
     make what is labelled look rarer than it is.
     """
-    words = {level for *_, level in labels}
+    words = {level for *_, level, _ in labels}
     scale = scale_of({word.casefold() for word in words}, levels)
     codes = dict(scale.codes)
     if any(word.casefold() in BINARY and codes.get(word.casefold(), -1) < 0 for word in words):
@@ -292,8 +324,8 @@ def _in_levels(
         word: scale.levels[code] for word in words if (code := codes.get(word.casefold(), -1)) >= 0
     }
     kept = [
-        (item, column, rater, level_of[level])
-        for item, column, rater, level in labels
+        (item, column, rater, level_of[level], origin)
+        for item, column, rater, level, origin in labels
         if level in level_of
     ]
     return kept, scale.levels, len(labels) - len(kept)

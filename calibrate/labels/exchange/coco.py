@@ -1,0 +1,199 @@
+"""COCO: images, categories and annotations in one JSON file.
+
+As documented on cocodataset.org under "Data format". An annotation says that a category is there;
+its box is of no use here. What is *not* there COCO does not say: an image without annotations may
+as well be one that nobody looked at. LVIS, which has COCO's format, names the categories that are
+surely absent from an image in ``neg_category_ids`` (lvisdataset.org, "Data format"), and so do our
+files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import BaseModel, TypeAdapter
+
+from clipcal.calibrate.labels.exchange.cells import Cell, Looked, absent, settle
+from clipcal.calibrate.labels.exchange.json_file import read_json
+from clipcal.calibrate.labels.exchange.records import (
+    ABSENT,
+    PRESENT,
+    Asked,
+    Picture,
+    Read,
+    origin_of,
+)
+from clipcal.errors import LabelError
+
+_WHAT: Final = "COCO file"
+Id = int | str
+
+
+class _Image(BaseModel):
+    """An image; of LVIS only the address may be known."""
+
+    id: Id
+    file_name: str = ""
+    coco_url: str = ""
+    sha256: str = ""
+    origin: str = ""
+    neg_category_ids: list[Id] | None = None
+
+
+class _Category(BaseModel):
+    """A category."""
+
+    id: Id
+    name: str
+
+
+class _Annotation(BaseModel):
+    """That a category is on an image; with us also at which level."""
+
+    image_id: Id
+    category_id: Id
+    attributes: dict[str, Any] | None = None
+
+
+class _Coco(BaseModel):
+    """The file."""
+
+    images: list[_Image]
+    categories: list[_Category]
+    annotations: list[_Annotation] = []
+
+
+_FILE: Final = TypeAdapter(_Coco)
+
+
+def read_coco(data: bytes, asked: Asked) -> Read:
+    """Read which categories are on which images.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    asked : Asked
+        What is wanted. With `exhaustive` each of the file's categories that an image has no
+        annotation of is absent there; by default only those in ``neg_category_ids`` are.
+
+    Returns
+    -------
+    Read
+        The labels, all of one rater.
+
+    Raises
+    ------
+    LabelError
+        If it is no such file, an annotation names an image or a category that it lacks, a level
+        is unknown, or none of its categories is one of the prompt set.
+    """
+    coco = read_json(data, asked.name, _FILE, _WHAT)
+    looked = {image.id: _looked(image, asked) for image in coco.images}
+    named = {category.id: category.name for category in coco.categories}
+    wanted = {number: asked.category(name) for number, name in named.items()}
+    ignored: Counter[str] = Counter()
+    cells: list[Cell] = []
+    for number, name, word, bare in _said(coco):
+        _require(number, looked, "image", asked)
+        _require(name, named, "category", asked)
+        category = wanted[name]
+        if category is None:
+            ignored[named[name]] += 1
+        else:
+            where, image, sha256, rater, origin = looked[number]
+            cells.append(Cell(where, image, sha256, category, word, rater, origin, bare))
+    if asked.exhaustive:
+        among = [category for category in wanted.values() if category]
+        cells += absent(cells, looked.values(), among)
+    return settle(cells, asked, "coco", ignored)
+
+
+def write_coco(
+    pictures: Sequence[Picture], categories: Sequence[str], levels: Sequence[str]
+) -> bytes:
+    """Write the majority's labels: what is above the lowest level is an annotation.
+
+    Parameters
+    ----------
+    pictures : sequence of Picture
+        The images.
+    categories, levels : sequence of str
+        The prompt set's, from low to high.
+
+    Returns
+    -------
+    bytes
+        JSON in UTF-8. An image's ``id`` is its item. Its ``neg_category_ids`` are the categories
+        that it has the lowest level of; an annotation's level is in its ``attributes``. There are
+        no boxes, since labels are of whole images.
+    """
+    numbers = {category: number for number, category in enumerate(categories, start=1)}
+    marked = [
+        (picture.item, numbers[category], level)
+        for picture in pictures
+        for category, level in picture.labels.items()
+        if level != levels[0]
+    ]
+    content = {
+        "info": {"description": "Labels of whole images, the majority of their raters"},
+        "images": [_image(picture, numbers, levels[0]) for picture in pictures],
+        "categories": [{"id": number, "name": name} for name, number in numbers.items()],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": item,
+                "category_id": category,
+                "iscrowd": 0,
+                "attributes": {"level": level},
+            }
+            for number, (item, category, level) in enumerate(marked, start=1)
+        ],
+    }
+    return (json.dumps(content, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def _looked(image: _Image, asked: Asked) -> Looked:
+    name = image.file_name or image.coco_url
+    if not name:
+        raise LabelError(
+            f"{asked.name}: the image {image.id} has no file_name. Add it, then run the same "
+            f"command again."
+        )
+    origin = origin_of(image.origin, asked)
+    return Looked(f"image {image.id}", name, image.sha256, asked.rater, origin)
+
+
+def _said(coco: _Coco) -> Iterator[tuple[Id, Id, str, bool]]:
+    """Yield image, category, the word for its level, and whether that is all that is known."""
+    for one in coco.annotations:
+        level = (one.attributes or {}).get("level")
+        told = isinstance(level, str)
+        yield one.image_id, one.category_id, str(level) if told else PRESENT, not told
+    for image in coco.images:
+        for category in image.neg_category_ids or ():
+            yield image.id, category, ABSENT, True
+
+
+def _require(number: Id, known: Mapping[Id, object], what: str, asked: Asked) -> None:
+    if number not in known:
+        raise LabelError(
+            f"{asked.name}: an annotation names the {what} {number}, which the file does not "
+            f"hold. Export it again, whole, then run the same command again."
+        )
+
+
+def _image(picture: Picture, numbers: Mapping[str, int], lowest: str) -> dict[str, object]:
+    known = {"sha256": picture.sha256} if picture.sha256 else {}
+    return {
+        "id": picture.item,
+        "file_name": picture.name,
+        **known,
+        "origin": picture.origin,
+        "neg_category_ids": [
+            numbers[category] for category, level in picture.labels.items() if level == lowest
+        ],
+    }

@@ -1,0 +1,186 @@
+"""From a corpus to the images and labels that a file is written from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipcal.calibrate.contract import Contract
+from clipcal.calibrate.decisions.rescore import decisions
+from clipcal.calibrate.labels.exchange.records import Picture, Predicted, Voice
+from clipcal.calibrate.labels.pool import Names, PoolLabel, PoolLabels, pool_labels, table_of
+from clipcal.calibrate.labels.words import UNKNOWN
+from clipcal.calibrate.scoring.corpus_scores import CorpusScores
+from clipcal.errors import LabelError
+from clipcal.index.judgements import CHOSEN, Origin
+from clipcal.index.reading import Reading
+from clipcal.index.roster import roster
+from clipcal.index.shards import Rows
+from clipcal.index.texts import ItemTexts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Export:
+    """What a file is written from.
+
+    Attributes
+    ----------
+    pictures : tuple of Picture
+        The images, by rising id.
+    categories, levels : tuple of str
+        Those of the labels.
+    places : Int64[(n,)]
+        Of each picture among the embedded items.
+    labels : int
+        How many labels raters and files gave them.
+    notes : tuple of str
+        What was left out.
+    """
+
+    pictures: tuple[Picture, ...]
+    categories: tuple[str, ...]
+    levels: tuple[str, ...]
+    places: Rows
+    labels: int
+    notes: tuple[str, ...]
+
+
+def export(
+    corpus: Reading,
+    categories: Sequence[str],
+    levels: Sequence[str],
+    *,
+    names: Names,
+    items: Mapping[int, Origin] | None = None,
+) -> Export:
+    """Gather images with their labels from the pool.
+
+    Parameters
+    ----------
+    corpus : Reading
+        The corpus.
+    categories, levels : sequence of str
+        The prompt set's; labels in others are left out, and counted in a note.
+    names : callable
+        From an image's uri to what the file calls it.
+    items : mapping of int to Origin, optional
+        The images, and how whoever labels them comes to see them; with the labels that they have,
+        if any. By default all that have labels.
+
+    Returns
+    -------
+    Export
+        What `write_exchange` takes.
+
+    Raises
+    ------
+    LabelError
+        If an item is not embedded.
+    """
+    found = pool_labels(corpus, categories, levels)
+    majority = _majority(found, levels)
+    said = {item: tuple(some) for item, some in groupby(found.labels, key=lambda one: one[0])}
+    chosen = np.array(sorted(said if items is None else items), np.int64)
+    ids, rows = roster(corpus)
+    places = _places(ids, chosen)
+    uris = _texts(ItemTexts(corpus, "uri", ids, rows), places)
+    contents = _texts(ItemTexts(corpus, "sha256", ids, rows), places)
+    pictures = tuple(
+        Picture(
+            item,
+            names(uri),
+            sha256,
+            _origin(said.get(item, ())) if items is None else items[item],
+            _voices(said.get(item, ()), found),
+            majority.get(item, {}),
+        )
+        for item, uri, sha256 in zip(chosen.tolist(), uris, contents, strict=True)
+    )
+    labels = sum(len(picture.voices) for picture in pictures)
+    return Export(pictures, found.categories, found.levels, places, labels, found.notes)
+
+
+def predict(scored: CorpusScores, contract: Contract, places: Rows) -> Predicted:
+    """Say what a calibration says of some images.
+
+    Parameters
+    ----------
+    scored : CorpusScores
+        The corpus under the contract.
+    contract : Contract
+        The calibration; its fingerprint is the caller's to check.
+    places : Int64[(n,)]
+        Which of the scored images.
+
+    Returns
+    -------
+    Predicted
+        Levels, scores and margins, a row per place.
+
+    Raises
+    ------
+    CalibrationError
+        If the contract lacks a category.
+    """
+    scores = scored.scores[places]
+    decided = decisions(scores, scored.categories, contract)
+    lowest = decided.thresholds.min(axis=0)
+    known = np.isfinite(lowest)
+    above: NDArray[np.float64] = scores[:, known] - lowest[known]
+    return Predicted(
+        version=f"{contract.model}, {contract.prompt_set.name}, calibrated {contract.created}",
+        categories=scored.categories,
+        levels=contract.levels,
+        scores=scores,
+        values=decided.values,
+        margins=above.max(axis=1) if known.any() else np.full(len(scores), np.nan),
+    )
+
+
+def _majority(found: PoolLabels, levels: Sequence[str]) -> dict[int, dict[str, str]]:
+    """Return the majority's level of each category that an item has one of."""
+    table = table_of(found, levels)
+    names = [*table.levels, None]  # -1 is the last
+    return {
+        item: {
+            category: level
+            for category, value in zip(table.categories, row, strict=True)
+            if value != UNKNOWN and (level := names[value]) is not None
+        }
+        for item, row in zip(found.uris, table.values.tolist(), strict=True)
+    }
+
+
+def _places(ids: Rows, items: Rows) -> Rows:
+    """Return where items are among the embedded ones."""
+    places = np.searchsorted(ids, items)
+    lacking = np.flatnonzero(~np.isin(items, ids))
+    if len(lacking):
+        raise LabelError(
+            f"The corpus has no embedded image {items[lacking[0]]}. Name one that it has; embed "
+            f"others first: clipcal embed FOLDER"
+        )
+    return places
+
+
+def _texts(texts: ItemTexts, places: Rows) -> list[str]:
+    """Read the texts at some places, a stretch of neighbours at a time."""
+    parts = np.split(places, np.flatnonzero(np.diff(places) != 1) + 1)
+    return [text for part in parts if len(part) for text in texts[part[0] : part[-1] + 1]]
+
+
+def _voices(labels: Iterable[PoolLabel], found: PoolLabels) -> tuple[Voice, ...]:
+    return tuple(
+        Voice(found.categories[column], level, rater, origin)
+        for _, column, rater, level, origin in labels
+    )
+
+
+def _origin(labels: Iterable[PoolLabel]) -> Origin:
+    """Tell how a labelled image was chosen: for its scores, if any of its labels came so."""
+    origins: list[Origin] = [origin for *_, origin in labels]
+    return next((origin for origin in origins if origin in CHOSEN), origins[0])

@@ -1,0 +1,192 @@
+"""Hugging Face's imagefolder: ``metadata.csv`` or ``metadata.jsonl`` beside the images.
+
+As documented for the library datasets under "Create an image dataset": a row per image, with
+``file_name``, the path below the metadata file's folder, and any columns besides. Here these are
+one column per category, or ``label``, the class of the image, or ``labels``, a list of what is on
+it.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from clipcal.calibrate.labels.exchange.cells import Cell, Looked, absent, settle
+from clipcal.calibrate.labels.exchange.csv_file import read_table
+from clipcal.calibrate.labels.exchange.json_file import shaped
+from clipcal.calibrate.labels.exchange.records import PRESENT, Asked, Picture, Read, origin_of
+from clipcal.calibrate.labels.sheet import Sheet, decode, name_key, parse_sheet
+from clipcal.errors import LabelError
+
+NAME: Final = "file_name"
+_WHAT: Final = "imagefolder metadata"
+_ROW: Final = TypeAdapter(dict[str, Any])
+_SEPARATORS: Final = re.compile(r"[,;|]")
+
+
+def read_imagefolder(data: bytes, asked: Asked) -> Read:
+    """Read the labels of images from their metadata.
+
+    Parameters
+    ----------
+    data : bytes
+        ``metadata.csv`` or ``metadata.jsonl``.
+    asked : Asked
+        What is wanted. A list of labels tells what is there; with `exhaustive` each category that
+        some list of the file has and an image's own has not is absent from it.
+
+    Returns
+    -------
+    Read
+        The labels. A column per category and one class per image are read as in any label file.
+
+    Raises
+    ------
+    LabelError
+        If no column is called ``file_name``, a level is unknown, or none of the categories is
+        present.
+    """
+    sheet = _sheet(data, asked)
+    keys = [name_key(name) for name in sheet.header]
+    if name_key(NAME) not in keys:
+        raise LabelError(
+            f"{asked.name} has no column '{NAME}'. Its columns are: {', '.join(sheet.header)}. "
+            f"Name so the one with the images' paths, or read it as any label file: clipcal "
+            f"labels import FILE --format csv"
+        )
+    looked = _looked(sheet, keys, asked)
+    lists = _lists(sheet, keys)
+    if any(asked.category(word) for words in lists for word in words):
+        return _read_lists(looked, lists, asked)
+    read = read_table(sheet, asked)
+    about = {one.image: one for one in reversed(looked)}
+    given = tuple(
+        replace(one, sha256=about[one.image].sha256, origin=about[one.image].origin)
+        for one in read.given
+    )
+    return replace(read, format="imagefolder", given=given)
+
+
+def write_imagefolder(pictures: Sequence[Picture], categories: Sequence[str]) -> bytes:
+    """Write ``metadata.jsonl``: an object per image, with the majority's level per category.
+
+    Parameters
+    ----------
+    pictures : sequence of Picture
+        The images; their names are paths below the folder that the file belongs in.
+    categories : sequence of str
+        The prompt set's.
+
+    Returns
+    -------
+    bytes
+        JSON lines in UTF-8; null where there is no label.
+    """
+    rows = (
+        {
+            "sha256": picture.sha256,
+            "origin": picture.origin,
+            **{category: picture.labels.get(category) for category in categories},
+            NAME: picture.name,
+        }
+        for picture in pictures
+    )
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8")
+
+
+def _sheet(data: bytes, asked: Asked) -> Sheet:
+    """Read either kind of metadata as a sheet."""
+    path = Path(asked.name)
+    text, _ = decode(data, path)
+    if not text.lstrip("\ufeff \r\n\t").startswith("{"):
+        return parse_sheet(data, path)
+    numbered = enumerate(text.removeprefix("\ufeff").split("\n"), start=1)
+    lines = {number: line for number, line in numbered if line.strip()}
+    rows = [_row(line, f"line {number}", asked) for number, line in lines.items()]
+    header = list(dict.fromkeys(name for row in rows for name in row))
+    cells = io.StringIO()
+    writer = csv.writer(cells, lineterminator="\n")
+    writer.writerows([header, *([_cell(row.get(name)) for name in header] for row in rows)])
+    sheet = parse_sheet(cells.getvalue().encode("utf-8"), path)
+    if len(sheet.lines) < len(lines):  # a blank row is none
+        return sheet
+    return replace(sheet, lines=np.array(list(lines), np.int64))
+
+
+def _row(line: str, where: str, asked: Asked) -> Mapping[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise LabelError(
+            f"{asked.name}, {where}: this is no JSON object ({error}). Write one object a line, "
+            f"then run the same command again."
+        ) from error
+    return shaped(row, asked.name, where, _ROW, _WHAT)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _column(sheet: Sheet, keys: Sequence[str], name: str) -> list[str]:
+    """Return the cells of a column; empty ones where there is none."""
+    key = name_key(name)
+    if key not in keys:
+        return [""] * len(sheet.lines)
+    column = sheet.columns[keys.index(key)]
+    return np.array(column.words, object)[column.codes].tolist()  # type: ignore[no-any-return]
+
+
+def _looked(sheet: Sheet, keys: Sequence[str], asked: Asked) -> list[Looked]:
+    """Tell which image each row is about."""
+    columns = (_column(sheet, keys, name) for name in (NAME, "sha256", "origin"))
+    rows = zip(sheet.lines.tolist(), *columns, strict=True)
+    return [
+        Looked(f"line {line}", image, sha256, asked.rater, origin_of(origin, asked))
+        for line, image, sha256, origin in rows
+    ]
+
+
+def _lists(sheet: Sheet, keys: Sequence[str]) -> list[list[str]]:
+    return [_words(cell) for cell in _column(sheet, keys, "labels")]
+
+
+def _words(cell: str) -> list[str]:
+    """Read a list as JSON, as Python writes it, or parted by a comma, a semicolon or a bar."""
+    if cell.startswith("["):
+        try:
+            found = ast.literal_eval(cell)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            return []
+        return [str(word) for word in found]
+    return [word.strip() for word in _SEPARATORS.split(cell) if word.strip()]
+
+
+def _read_lists(looked: Sequence[Looked], lists: Iterable[Sequence[str]], asked: Asked) -> Read:
+    ignored: Counter[str] = Counter()
+    cells = []
+    for (where, image, sha256, rater, origin), words in zip(looked, lists, strict=True):
+        for word in words:
+            category = asked.category(word)
+            if category is None:
+                ignored[word] += 1
+            else:
+                cells.append(
+                    Cell(where, image, sha256, category, PRESENT, rater, origin, bare=True)
+                )
+    if asked.exhaustive:
+        cells += absent(cells, looked, dict.fromkeys(cell.category for cell in cells))
+    return settle(cells, asked, "imagefolder", ignored)
