@@ -12,16 +12,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from filelock import FileLock
 from playwright.sync_api import Browser, Page, sync_playwright
+from served_case import CLI, Served, serving
 
-ROOT = Path(__file__).resolve().parents[1]
 SCENES = 200
 RATER = "Ada"
 _ARGUMENTS = (
@@ -35,34 +33,6 @@ _ARGUMENTS = (
 )
 
 
-@dataclass(frozen=True)
-class Served:
-    """A running server and the files that it serves.
-
-    Attributes
-    ----------
-    url : str
-        Its address, without a slash at the end.
-    folder : pathlib.Path
-        Holds ``corpus`` and ``calibration.json``.
-    process : subprocess.Popen
-        The server.
-    """
-
-    url: str
-    folder: Path
-    process: subprocess.Popen[str]
-
-    def cli(self, *arguments: str) -> str:
-        """Run a command beside the server, on the same corpus; returns what it printed."""
-        command = [sys.executable, str(ROOT / "cli.py"), *arguments]
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd=self.folder, check=False, timeout=120
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-
 @pytest.fixture(scope="session")
 def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's corpus and calibration, made once for all workers; to be copied, not changed."""
@@ -71,27 +41,10 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = shared / "demo-for-pages"
     with FileLock(shared / "demo-for-pages.lock"):
         if not (folder / "report.html").exists():
-            command = [sys.executable, str(ROOT / "cli.py"), "demo"]
+            command = [sys.executable, str(CLI), "demo"]
             options = ["--out", str(folder), "--scenes", str(SCENES)]
             subprocess.run([*command, *options], check=True, capture_output=True, timeout=300)
     return folder
-
-
-@contextmanager
-def serving(folder: Path, *options: str) -> Iterator[Served]:
-    """Serve the corpus in `folder` on a free port of this machine."""
-    command = [sys.executable, str(ROOT / "cli.py"), "serve", "--json", "--port", "0"]
-    process = subprocess.Popen(
-        [*command, *options], cwd=folder, stdout=subprocess.PIPE, text=True, encoding="utf-8"
-    )
-    try:
-        assert process.stdout is not None
-        said = process.stdout.readline()
-        assert said, "the server ended before it listened"
-        yield Served(json.loads(said)["url"].partition("#")[0].rstrip("/"), folder, process)
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
 
 
 @pytest.fixture
