@@ -1,0 +1,150 @@
+"""Laws of problems and limits: what went wrong is told, and nothing of the machine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from service_case import (
+    Service,
+    figure,
+    is_problem,
+    picture,
+    running,
+    service,
+    settings_of,
+    start,
+    stock,
+)
+
+from clipcal.errors import (
+    BundleError,
+    CalibrationError,
+    ClipcalError,
+    CorpusBusy,
+    FingerprintMismatch,
+    LabelError,
+    PromptError,
+    ProviderError,
+    SourceError,
+    StoreError,
+)
+from clipcal.service.problems import without_paths
+from clipcal.service.settings import Settings
+
+__all__ = ["service", "start", "stock"]
+
+# --- problems ---------------------------------------------------------------------------------
+
+
+def test_an_unknown_address_and_a_wrong_method_are_problems(service: Service) -> None:
+    is_problem(service.client.get("/v1/nothing"), 404)
+    is_problem(service.client.get("/nothing"), 404)
+    is_problem(service.client.get("/page/nothing.js"), 404)
+    reply = service.client.delete("/v1/health")
+    is_problem(reply, 405)
+    assert reply.headers["allow"] == "GET"
+    is_problem(service.client.get("/v1/health/"), 404)
+
+
+def test_a_request_that_is_not_as_documented_names_the_fields(service: Service) -> None:
+    reply = service.client.get("/v1/health", params={"probe": "perhaps"})
+    is_problem(reply, 422)
+    assert [error["where"] for error in reply.json()["errors"]] == ["query.probe"]
+    is_problem(service.client.post("/v1/session", content=b"{"), 422)
+    is_problem(service.client.post("/v1/embed"), 422)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (LabelError, 422),
+        (PromptError, 422),
+        (CalibrationError, 422),
+        (SourceError, 404),
+        (FingerprintMismatch, 409),
+        (CorpusBusy, 503),
+        (StoreError, 503),
+        (ProviderError, 503),
+        (BundleError, 503),
+        (ClipcalError, 500),
+        (ZeroDivisionError, 500),
+    ],
+)
+def test_every_kind_of_error_has_its_status_and_tells_no_path(
+    stock: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception], status: int
+) -> None:
+    where = stock / "corpus"
+
+    def fail(*_: object) -> None:
+        raise error(f"it happened in {where}/corpus.db, see /var/secret/place.txt")
+
+    with running(settings_of(stock)) as service:
+        monkeypatch.setattr(service.context.encoder, "embed_images", fail)
+        reply = service.send("embed", picture())
+    detail = is_problem(reply, status)
+    assert str(stock) not in detail
+    assert "/var/secret" not in detail
+    assert ("corpus.db" in detail) == (status != 500)
+    assert ("retry-after" in reply.headers) == (error is CorpusBusy)
+
+
+def test_paths_become_names() -> None:
+    settings = Settings(Path("/data/My Photos/corpus"), calibration=Path("/x/cal.json"))
+    told = "see /data/My Photos/corpus and '/x/cal.json', /a/b/c.png or /v1/items; --corpus NEW a/b"
+    assert without_paths(told, settings) == (
+        "see corpus and 'cal.json', c.png or /v1/items; --corpus NEW a/b"
+    )
+
+
+# --- limits -----------------------------------------------------------------------------------
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_read(
+    start: Callable[..., Service],
+) -> None:
+    service, sent = start(limits={"upload": 100_000}), []
+    multipart = {"content-type": "multipart/form-data; boundary=x"}
+
+    def body() -> Any:
+        for number in range(50):
+            sent.append(number)
+            yield b"x" * 10_000
+
+    told = service.client.post(
+        "/v1/embed", content=body(), headers={**multipart, "content-length": "500000"}
+    )
+    assert "--max-upload" in is_problem(told, 413)
+    untold = service.client.post("/v1/embed", content=body(), headers=multipart)
+    is_problem(untold, 413)
+    page = service.client.get("/v1/metrics").text
+    assert figure(page, 'clipcal_uploads_rejected_total{reason="size"}') == 2
+
+
+def test_a_request_that_takes_too_long_is_given_up_while_others_are_answered(
+    start: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, going_on = start(limits={"seconds": 0.3}), threading.Event()
+    ended: list[bool] = []
+
+    def wait(*_: object) -> list[object]:
+        ended.append(going_on.wait(30))
+        return []
+
+    monkeypatch.setattr(service.context.encoder, "embed_images", wait)
+    reply = service.send("embed", picture())
+    assert "0.3 seconds" in is_problem(reply, 504)
+    assert not ended  # nobody waited for the thread
+    assert service.client.get("/v1/health").status_code == 200
+    going_on.set()
+
+
+def test_too_many_waiting_images_are_refused_for_a_moment(start: Callable[..., Service]) -> None:
+    service = start(limits={"waiting": 1})
+    reply = service.send("embed", picture(1), picture(2))
+    is_problem(reply, 503)
+    assert reply.headers["retry-after"] == "1"
+    assert service.send("embed", picture(1)).status_code == 200

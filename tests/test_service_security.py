@@ -1,0 +1,256 @@
+"""Laws of who may ask: tokens, hosts, origins, and what a browser is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from service_case import Service, is_problem, picture, service, start, stock
+from starlette.websockets import WebSocketDisconnect
+
+from clipcal.service.security import COOKIE, cookie_of, is_loopback
+
+__all__ = ["service", "start", "stock"]
+
+TOKEN = "a-token-of-sufficient-length"
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture
+def guarded(start: Callable[..., Service]) -> Service:
+    return start(token=TOKEN)
+
+
+# --- tokens -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"authorization": "Bearer"},
+        {"authorization": "Bearer "},
+        {"authorization": "Bearer a-token-of-sufficient-lengt"},
+        {"authorization": f"Basic {TOKEN}"},
+        {"authorization": TOKEN},
+        {"authorization": "Bearer \u00fcber"},
+        {"cookie": f"{COOKIE}={TOKEN}"},
+        {"cookie": f"{COOKIE}=" + "0" * 64},
+        {"cookie": '"; ;=,'},
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/health", "/v1/metrics", "/v1/openapi.json", "/v1/nothing"])
+def test_without_the_token_nothing_of_the_api_is_told(
+    guarded: Service, path: str, headers: dict[str, str]
+) -> None:
+    sent = {key: value.encode("latin-1") for key, value in headers.items()}
+    reply = guarded.client.get(path, headers=sent)
+    is_problem(reply, 401)
+    assert reply.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_the_token_opens(guarded: Service) -> None:
+    assert guarded.client.get("/v1/health", headers=BEARER).status_code == 200
+    lower = {"authorization": f"bearer {TOKEN}"}
+    assert guarded.client.get("/v1/openapi.json", headers=lower).status_code == 200
+
+
+def test_every_operation_but_the_session_needs_the_token(guarded: Service) -> None:
+    document = guarded.client.get("/v1/openapi.json", headers=BEARER).json()
+    for path, methods in document["paths"].items():
+        for method in methods:
+            if path != "/v1/session":
+                address = path.replace("{item}", "1")
+                is_problem(guarded.client.request(method.upper(), address), 401)
+
+
+def test_the_page_itself_needs_none(guarded: Service) -> None:
+    assert guarded.client.get("/").status_code == 200
+    assert guarded.client.get("/page/js/app.js").status_code == 200
+
+
+def test_a_browser_gets_a_cookie_that_is_not_the_token(guarded: Service) -> None:
+    reply = guarded.client.post("/v1/session", json={"token": TOKEN})
+    assert reply.json() == {"needed": True}
+    told = reply.headers["set-cookie"]
+    for part in (f"{COOKIE}={cookie_of(TOKEN)}", "HttpOnly", "SameSite=strict", "Path=/"):
+        assert part in told
+    assert TOKEN not in told
+    assert guarded.client.get("/v1/health").status_code == 200
+
+
+def test_a_wrong_token_gets_no_cookie(guarded: Service) -> None:
+    reply = guarded.client.post("/v1/session", json={"token": "another"})
+    is_problem(reply, 401)
+    assert "set-cookie" not in reply.headers
+    assert guarded.client.get("/v1/health").status_code == 401
+
+
+def test_where_no_token_is_needed_none_is_kept(service: Service) -> None:
+    reply = service.client.post("/v1/session", json={"token": ""})
+    assert reply.json() == {"needed": False}
+    assert "set-cookie" not in reply.headers
+
+
+def test_a_body_is_not_read_without_the_token(guarded: Service) -> None:
+    def body() -> Any:
+        raise AssertionError("it was read")
+        yield b""
+
+    headers = {"content-type": "multipart/form-data; boundary=x", "content-length": "5"}
+    is_problem(guarded.client.post("/v1/embed", content=body(), headers=headers), 401)
+
+
+# --- hosts ------------------------------------------------------------------------------------
+
+
+def asked_as(service: Service, host: str, **more: str) -> int:
+    """Ask by a name of the service, and return the status."""
+    reply = service.client.get("/v1/health", headers={"host": host, **more})
+    if reply.status_code != 200:
+        is_problem(reply, reply.status_code)
+    return int(reply.status_code)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8765", "127.0.0.1:1", "[::1]:8765", "LocalHost:80"]
+)
+def test_this_machine_is_known_by_its_names(service: Service, host: str) -> None:
+    assert asked_as(service, host) == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8765", "10.0.0.1", "localhost.evil.example", "", "["]
+)
+def test_a_name_that_was_made_to_point_here_is_refused(service: Service, host: str) -> None:
+    assert asked_as(service, host) == 421
+
+
+def test_further_names_can_be_given(start: Callable[..., Service]) -> None:
+    service = start(hosts=("Clips.example",))
+    assert asked_as(service, "clips.example") == 200
+    assert asked_as(service, "other.example") == 421
+
+
+def test_a_service_for_everybody_is_asked_by_any_name_with_a_token(
+    start: Callable[..., Service],
+) -> None:
+    service = start(host="0.0.0.0", token=TOKEN)
+    assert asked_as(service, "any.example", **BEARER) == 200
+
+
+def test_a_service_for_everybody_without_a_token_is_asked_by_numbers_only(
+    start: Callable[..., Service],
+) -> None:
+    service = start(host="0.0.0.0")
+    assert asked_as(service, "192.168.1.7:8765") == 200
+    assert asked_as(service, "evil.example") == 421
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.0.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("", False),
+        ("192.168.1.7", False),
+        ("localhost.example", False),
+    ],
+)
+def test_only_loopback_is_this_machine_alone(host: str, loopback: bool) -> None:
+    assert is_loopback(host) == loopback
+
+
+# --- origins ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:9999"},
+        {"origin": "http://localhost:8765"},  # the client asks 127.0.0.1:8765
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
+def test_a_page_of_another_site_may_not_ask(service: Service, headers: dict[str, str]) -> None:
+    is_problem(service.client.post("/v1/session", json={"token": ""}, headers=headers), 403)
+    is_problem(service.client.get("/v1/health", headers=headers), 403)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"origin": "http://127.0.0.1:8765", "sec-fetch-site": "same-origin"},
+        {"sec-fetch-site": "none"},
+    ],
+)
+def test_our_own_page_and_programs_may_ask(service: Service, headers: dict[str, str]) -> None:
+    reply = service.client.post("/v1/session", json={"token": ""}, headers=headers)
+    assert reply.status_code == 200
+
+
+def test_a_cookie_does_not_let_another_site_in(guarded: Service) -> None:
+    guarded.client.post("/v1/session", json={"token": TOKEN})
+    evil = {"origin": "https://evil.example"}
+    is_problem(guarded.client.post("/v1/session", json={"token": TOKEN}, headers=evil), 403)
+
+
+def test_other_origins_are_told_nothing_by_preflight(service: Service) -> None:
+    asking = {"access-control-request-method": "POST"}
+    reply = service.client.options("/v1/embed", headers=asking)
+    is_problem(reply, 405)
+    assert not [name for name in reply.headers if name.startswith("access-control")]
+
+
+# --- what a browser is told -------------------------------------------------------------------
+
+
+def test_every_answer_says_what_a_browser_may_do_with_it(service: Service) -> None:
+    replies = [
+        service.client.get("/"),
+        service.client.get("/v1/health"),
+        service.client.get("/v1/nothing"),
+        service.client.get("/v1/health", headers={"host": "evil.example"}),
+        service.send("embed", b"no image"),
+    ]
+    for reply in replies:
+        policy = reply.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert reply.headers["x-content-type-options"] == "nosniff"
+        assert reply.headers["referrer-policy"] == "no-referrer"
+        assert reply.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+def test_what_failed_unforeseen_is_hardened_too_and_tells_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("secret of the machine")
+
+    monkeypatch.setattr(service.context.encoder, "embed_images", fail)
+    reply = service.send("embed", picture(77))
+    assert "secret" not in is_problem(reply, 500)
+    assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+def test_answers_of_the_api_are_not_kept(service: Service) -> None:
+    assert service.client.get("/v1/health").headers["cache-control"] == "no-store"
+
+
+def test_a_websocket_is_not_opened(service: Service) -> None:
+    with (
+        pytest.raises(WebSocketDisconnect),
+        service.client.websocket_connect("ws://127.0.0.1:8765/v1/health"),
+    ):
+        pass
