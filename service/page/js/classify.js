@@ -140,7 +140,7 @@ class Classify {
     replace(this.#stage, this.#current ? shown(this.#current) : this.#invitation());
     set(this.#strip, { hidden: this.#images.length < 2 });
     replace(this.#strip, this.#images.map((image) => h(
-      "button", { type: "button", class: "chosen", role: "option", "aria-selected": image === this.#current, "aria-label": image.name, title: image.name, onClick: () => this.select(image) },
+      "button", { type: "button", class: "chosen-image", role: "option", "aria-selected": image === this.#current, "aria-label": image.name, title: image.name, onClick: () => this.select(image) },
       h("img", { src: image.url, alt: "" }),
     )));
     if (this.#current) {

@@ -8,7 +8,7 @@ import { keysOf } from "./explore/keys.js";
 import { enlarge, Panel } from "./explore/panel.js";
 import { Sheet } from "./explore/sheet.js";
 import { sourceOf } from "./explore/sources.js";
-import { caption, ScoreRange, told } from "./items.js";
+import { caption, labelBadge, ScoreRange, told } from "./items.js";
 import { keys } from "./keys.js";
 import { keep } from "./route.js";
 import { loadCategories } from "./state.js";
@@ -42,7 +42,7 @@ class Explore {
       bands: cuts.some((cut) => cut.bands), onChange: (changed) => this.#change(changed), onPicture: (file) => this.searchBy(file),
     });
     this.sheet = new Sheet({
-      load: (offset) => this.#load(offset), line: (item) => this.#line(item), told: (item) => this.#told(item),
+      load: (offset) => this.#load(offset), line: (item) => this.#line(item), label: (item) => labelBadge(item.labels[this.category], this.#reply.levels), told: (item) => this.#told(item),
       onOpen: (item) => this.open(item), onSelect: (number) => this.#showSelected(number),
       onPage: (page) => this.#came(page), onProblem: (error, retry) => this.#failed(error, retry),
     });
@@ -94,15 +94,17 @@ class Explore {
   #line(item) {
     const like = this.#similarity?.get(item.id);
     const near = this.#around?.get(item.id);
-    return [
-      like === undefined ? null : h("span", { class: "figures soft", title: near ? `Similarity to ${near.name}` : "Similarity" }, `≈${score(like, 2)}`),
-      caption(item, this.category, this.#reply.levels),
-    ];
+    const nodes = caption(item, this.category, this.#reply.levels);
+    if (like === undefined) return nodes;
+    const words = near ? `Similarity to ${near.name}` : "Similarity";
+    return [h("span", { class: "figures caption-score", title: words }, `≈ ${score(like, 2)}`), this.category ? nodes.slice(1) : nodes];
   }
 
   #told(item) {
+    const words = told(item, this.category, this.#reply.levels);
     const like = this.#similarity?.get(item.id);
-    return `${told(item, this.category, this.#reply.levels)}${like === undefined ? "" : `, similarity ${score(like, 2)}`}`;
+    const near = this.#around?.get(item.id);
+    return like === undefined ? words : `${words}, similarity ${score(like, 2)}${near ? ` to ${near.name}` : ""}`;
   }
 
   /** Other parameters: a filter ends a search, except for the category, which only changes captions then. */

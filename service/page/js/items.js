@@ -4,7 +4,7 @@ import { h, replace } from "./dom.js";
 import { icon } from "./icons.js";
 import { hrefOf } from "./route.js";
 import { isPositive } from "./state.js";
-import { count, percent, score } from "./words.js";
+import { percent, score } from "./words.js";
 
 /**
  * The picture of an item in a frame that keeps its room; whole, never cropped, because what
@@ -41,6 +41,11 @@ export function decisionBadge(decision, levels) {
   return h("span", { class: "badge warn" }, levels.length > 2 ? decision.level : "flagged");
 }
 
+/** The same, and nothing where it isn't flagged: for captions, where most are not. */
+function flagBadge(decision, levels) {
+  return decision?.band || isFlagged(decision, levels) ? decisionBadge(decision, levels) : null;
+}
+
 /** What people say. */
 export function labelBadge(level, levels) {
   if (level === null || level === undefined) return null;
@@ -59,7 +64,7 @@ export function caption(item, category, levels) {
     const decision = item.decisions[category];
     return [
       decision ? h("span", { class: "figures caption-score", title: `Score in ${category}` }, score(decision.score, 3)) : null,
-      decisionBadge(decision, levels), labelBadge(item.labels[category], levels),
+      flagBadge(decision, levels),
     ];
   }
   if (item.overall) return [h("span", { class: "badge" }, item.overall)];
@@ -154,9 +159,4 @@ function scoreRow(name, decision, { levels, label, range, linked }) {
     h("td", { class: "number" }, score(decision.score, 3)),
     h("td", null, h("span", { class: "row tight" }, decisionBadge(decision, levels), labelBadge(label, levels))),
   );
-}
-
-/** "1,234 of 5,678 images". */
-export function ofImages(part, whole) {
-  return part === whole ? `${count(whole)} images` : `${count(part)} of ${count(whole)} images`;
 }

@@ -100,9 +100,9 @@ function overlay() {
     wide: true,
     content: h("div", { class: "keys" }, sections.map((group) => h(
       "section", null, h("h3", null, group.heading),
-      h("dl", null, group.list.filter((one) => one.label).map((one) => [
-        h("dt", null, one.keys.map((key, place) => [place ? " " : null, keyMark(key)])), h("dd", null, one.label),
-      ])),
+      h("dl", null, group.list.filter((one) => one.label).map((one) => h(
+        "div", null, h("dt", null, one.keys.map((key, place) => [place ? " " : null, keyMark(key)])), h("dd", null, one.label),
+      ))),
     ))),
   });
 }

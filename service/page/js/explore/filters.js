@@ -25,7 +25,7 @@ export class Filters {
     this.order = this.#choice("Order", "order", ORDERS);
     this.words = h("input", { type: "search", placeholder: "Search by words", "aria-label": "Search by words", enterkeyhint: "search", maxlength: 500 });
     this.file = h("input", { type: "file", accept: "image/*", hidden: true, onChange: () => this.#taken(onPicture) });
-    this.around = h("button", { type: "button", onClick: () => onChange({ flagged: this.category.value }) });
+    this.around = h("button", { type: "button", class: "around", onClick: () => onChange({ flagged: this.category.value }) });
     this.node = h(
       "div", { class: "filters", role: "group", "aria-label": "Which images" },
       h("div", { class: "filters-choices" }, this.category, this.shown, this.labelled, this.order),
@@ -46,10 +46,8 @@ export class Filters {
 
   #decisions(calibrated) {
     if (!calibrated) return [["", "No decisions yet"]];
-    const flagged = this.#levels.length > 2
-      ? this.#levels.slice(1).map((level) => [`flagged:${level}`, `Flagged: ${level} or more`])
-      : [["flagged", "Flagged"]];
-    return [["", "All decisions"], ...flagged, ["unflagged", "Not flagged"], ...(this.#bands ? BANDS : [])];
+    const levels = this.#levels.length > 2 ? this.#levels.map((level) => [`:${level}`, `Level: ${level}`]) : [];
+    return [["", "All decisions"], ["flagged", "Flagged"], ["unflagged", "Not flagged"], ...levels, ...(this.#bands ? BANDS : [])];
   }
 
   #changed(name, value) {
@@ -74,7 +72,7 @@ export class Filters {
   /** Show what the address says. While something is searched, filters have no part in it. */
   show({ category = "", band = "", level = "", labelled = "", order = "", text = "" }, searching) {
     this.category.value = category;
-    this.shown.value = level ? `${band}:${level}` : band;
+    this.shown.value = level ? `:${level}` : band;
     this.labelled.value = labelled;
     this.order.value = order;
     this.words.value = text;
@@ -82,6 +80,6 @@ export class Filters {
     // By score and by nearness needs a category.
     set(this.order, { disabled: searching || !category });
     set(this.around, { hidden: this.shown.options.length < 2, disabled: !category, title: category ? "" : "Choose a category first" });
-    replace(this.around, icon("near"), h("span", null, "Near flagged"));
+    replace(this.around, icon("near"), "Near flagged");
   }
 }

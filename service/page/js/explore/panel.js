@@ -6,8 +6,8 @@ import { hitStrip, labelBadge, picture, scoreTable, shortName } from "../items.j
 import { hrefOf } from "../route.js";
 import { count } from "../words.js";
 
-const NEAREST = 12;
-const LABELLED = 6;
+const NEAREST = 8;
+const LABELLED = 4;
 
 /** The panel. `on` holds `close()`, `step(±1)`, `label(item)`, `near(item)`, `open(item)`. */
 export class Panel {

@@ -3,8 +3,8 @@ import { h, replace, set } from "../dom.js";
 import { picture, shortName } from "../items.js";
 
 /**
- * The sheet. `load(offset)` gives `{items, total}`; `line(item)` the caption's nodes, `told(item)`
- * the same in words; `onOpen(item)` is called with what is opened, `onSelect(count)` when the
+ * The sheet. `load(offset)` gives `{items, total}`; `line(item)` and `label(item)` the caption's
+ * nodes, `told(item)` the same in words; `onOpen(item)` is called with what is opened, `onSelect(count)` when the
  * selection changes, `onPage(reply)` when a page has come, `onProblem(error, retry)` when one has not.
  */
 export class Sheet {
@@ -75,12 +75,12 @@ export class Sheet {
 
   #cell(item, place) {
     const open = h(
-      "button", { type: "button", class: "cell-open", tabIndex: -1, "aria-label": this.#what.told(item), onClick: (event) => this.#clicked(place, event) },
-      picture(item, { size: 320 }), h("span", { class: "cell-line" }, this.#what.line(item)),
-      h("span", { class: "cell-name cut", title: item.name }, shortName(item.name)),
+      "button", { type: "button", class: "cell-open", tabIndex: -1, onClick: (event) => this.#clicked(place, event) },
+      picture(item, { size: 320 }), h("span", { class: "cell-line" }), h("span", { class: "cell-foot" }),
     );
     const pick = h("input", { type: "checkbox", tabIndex: -1, "aria-label": `Select ${item.name}`, onClick: (event) => this.#picked(place, event) });
-    return h("li", { class: "cell" }, open, h("label", { class: "cell-pick" }, pick));
+    const cell = h("li", { class: "cell" }, open, h("label", { class: "cell-pick" }, pick));
+    return this.#caption(cell, item);
   }
 
   #clicked(place, event) {
@@ -174,7 +174,7 @@ export class Sheet {
     this.#items.forEach((item, place) => {
       const cell = this.#cells[place];
       const chosen = this.#chosen.has(item.id);
-      if (cell.classList.toggle("chosen", chosen) !== cell.querySelector("input").checked) cell.querySelector("input").checked = chosen;
+      if (cell.classList.toggle("picked", chosen) !== cell.querySelector("input").checked) cell.querySelector("input").checked = chosen;
     });
     this.#list.classList.toggle("picking", this.#chosen.size > 0);
     this.#what.onSelect(this.#chosen.size);
@@ -192,19 +192,20 @@ export class Sheet {
       const now = fresh.get(item.id);
       if (!now) return;
       this.#items[place] = now;
-      this.#caption(place);
+      this.#caption(this.#cells[place], now);
     });
   }
 
   /** Write all captions anew. */
   recaption() {
-    this.#items.forEach((_, place) => this.#caption(place));
+    this.#items.forEach((item, place) => this.#caption(this.#cells[place], item));
   }
 
-  #caption(place) {
-    const item = this.#items[place];
-    const open = set(this.#cells[place].firstChild, { "aria-label": this.#what.told(item) });
+  #caption(cell, item) {
+    const open = set(cell.firstChild, { "aria-label": this.#what.told(item) });
     replace(open.querySelector(".cell-line"), this.#what.line(item));
+    replace(open.querySelector(".cell-foot"), h("span", { class: "cut", title: item.name }, shortName(item.name)), this.#what.label(item));
+    return cell;
   }
 
   /** The image beside the one with this id, `step` places on; null at the ends. */

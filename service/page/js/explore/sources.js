@@ -1,7 +1,6 @@
 /** Where the images of the sheet come from: the corpus by filters, or a search. */
 import { get, postForm } from "../api.js";
-import { ofImages } from "../items.js";
-import { count } from "../words.js";
+import { count, plural } from "../words.js";
 
 const PAGE = 120;
 const NEAREST = 200;
@@ -15,7 +14,7 @@ export function sourceOf(params, picture = null) {
   if (picture) return byPicture(picture);
   if (params.text) return found({ text: params.text }, "search", `like “${params.text}”`);
   if (params.near) return found({ item: params.near }, "search", null);
-  if (params.flagged) return found({ flagged: params.flagged }, "flagged", `near images flagged as ${params.flagged}`);
+  if (params.flagged) return found({ flagged: params.flagged }, "flagged", `flagged as ${params.flagged}`);
   return listed(params);
 }
 
@@ -28,7 +27,7 @@ function listed(params) {
     async load(offset, signal) {
       const asked = { category, level, band, labelled, order, offset, limit: PAGE };
       const { items, total } = await get("items", asked, { signal });
-      return { items, total, said: `${count(total)} ${total === 1 ? "image" : "images"}` };
+      return { items, total, said: plural(total, "image") };
     },
   };
 }
@@ -58,11 +57,11 @@ function byPicture(file) {
 }
 
 function ofHits({ hits, flagged }, words) {
-  const around = flagged === null || flagged === undefined ? "" : `, around ${ofImages(flagged, flagged)}`;
+  const like = flagged === null || flagged === undefined ? words : `near the ${count(flagged)} ${words}`;
   return {
     items: hits.map((hit) => hit.item),
     total: hits.length,
-    said: `${count(hits.length)} ${words}${around}, nearest first`,
+    said: `${plural(hits.length, "image")} ${like}, nearest first`,
     similarity: new Map(hits.map((hit) => [hit.item.id, hit.similarity])),
     near: new Map(hits.filter((hit) => hit.near).map((hit) => [hit.item.id, hit.near])),
   };
