@@ -43,6 +43,7 @@ from clipcal.calibrate.scoring.under_contract import (
 from clipcal.calibrate.statistics.probability import ClassTemperature
 from clipcal.errors import CalibrationError
 from clipcal.index.store import Corpus
+from clipcal.prompts.promptset import PromptSet
 
 __all__ = ["Calibrated", "calibrate_corpus", "material_of", "plan_of"]
 
@@ -86,7 +87,7 @@ def calibrate_corpus(
     corpus: Corpus,
     labels: Path | Sequence[Path] | Pool | None,
     *,
-    prompts: str | None = None,
+    prompts: str | PromptSet | None = None,
     source: TextSource | None = None,
     plan: CalibrationPlan | None = None,
 ) -> Calibrated:
@@ -100,8 +101,8 @@ def calibrate_corpus(
         People's label files, of any of the kinds that :func:`read_labels` reads; or what the
         corpus keeps of labels, in the categories and levels of its prompt set. A budget of
         flags needs none, nor do thresholds that a person placed.
-    prompts : str, optional
-        The prompt set.
+    prompts : str or PromptSet, optional
+        The prompt set: its name, which the corpus then remembers, or the set itself.
     source : TextSource, optional
         Where text vectors come from.
     plan : CalibrationPlan, optional
@@ -146,7 +147,7 @@ def calibrate_corpus(
         material.match,
         (*material.notes, *lacking, *_on_placed(material, plan)),
         _by_uri(material),
-        prompts,
+        prompts if isinstance(prompts, str) else None,
         isinstance(labels, Pool),
     )
 
@@ -155,7 +156,7 @@ def material_of(
     corpus: Corpus,
     labels: Path | Sequence[Path] | Pool | None,
     *,
-    prompts: str | None = None,
+    prompts: str | PromptSet | None = None,
     source: TextSource | None = None,
     plan: CalibrationPlan | None = None,
 ) -> Material:
@@ -179,7 +180,7 @@ def material_of(
         As for `calibrate_corpus`, or if images went or came back since the pool was read.
     """
     plan, source = plan or CalibrationPlan(), source or TextSource()
-    prompt_set = choose_prompt_set(corpus, prompts)
+    prompt_set = prompts if isinstance(prompts, PromptSet) else choose_prompt_set(corpus, prompts)
     named = _as_typed(labels, corpus, prompts, source, plan)
     if isinstance(labels, Pool):
         table, match = labels.table, labels.match
@@ -219,7 +220,7 @@ def _on_placed(material: Material, plan: CalibrationPlan) -> tuple[str, ...]:
 def _as_typed(
     labels: Path | Sequence[Path] | Pool | None,
     corpus: Corpus,
-    prompts: str | None,
+    prompts: str | PromptSet | None,
     source: TextSource,
     plan: CalibrationPlan,
 ) -> str:
@@ -234,7 +235,7 @@ def _as_typed(
         return ""
     words = [" --labels ".join(shlex.quote(str(file)) for file in files)]
     options = {
-        "--prompts": prompts,
+        "--prompts": prompts if isinstance(prompts, str) else None,
         "--prompt-vectors": source.file,
         "--rule": None if plan.rule == "margin" else plan.rule,
         "--holdout": plan.holdout or None,
