@@ -6,7 +6,6 @@ thousand.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 
@@ -98,12 +97,6 @@ def change(corpus: Reading) -> int:
     """A number that differs after every change that another connection to the corpus has made."""
     ((version,),) = corpus.read("PRAGMA data_version")
     return int(version)
-
-
-def labels_hash(corpus: Reading) -> str:
-    """SHA-256 over the labels last kept (`Reading.labels`)."""
-    found = corpus.read("SELECT item, category, level FROM labels ORDER BY item, category")
-    return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
 def labels_of(corpus: Reading, item: int) -> dict[str, str]:

@@ -13,16 +13,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.labels.pool import Pool, pooled
-from clipcal.calibrate.scoring.under_contract import PROMPTS_NOTE
+from clipcal.calibrate.material import Material
+from clipcal.calibrate.plan import CalibrationPlan
+from clipcal.calibrate.scoring.under_contract import PROMPTS_NOTE, TextSource
+from clipcal.calibrate.trial.what_if import Trial
+from clipcal.calibrate.workflow import material_of
 from clipcal.errors import CorpusBusy
-from clipcal.index.judgements import judged_mark
-from clipcal.index.lookup import change, labels_hash
+from clipcal.index.lookup import change
 from clipcal.index.neighbours import refresh_index
 from clipcal.index.store import Corpus
 from clipcal.service.once import Newest
 from clipcal.service.pictures import Pictures
+from clipcal.service.problems import overloaded
 from clipcal.service.settings import Settings
 from clipcal.service.view import View, build_view
 
@@ -61,8 +67,9 @@ class Workspace:
         self._writing = threading.RLock()
         self._calibrations: Newest[tuple[str, Contract] | None] = Newest()
         self._views: Newest[View] = Newest()
-        self._labels: Newest[str] = Newest()
         self._pools: Newest[Pool] = Newest(2)
+        self._materials: Newest[Material] = Newest(_PLANS)
+        self._trials: Newest[Trial] = Newest(_PLANS)
         self._refresh_index()
 
     @contextmanager
@@ -101,11 +108,39 @@ class Workspace:
             At whose places the labelled images are told; by default those of the view of now.
         """
         seen = view or self.view()
-        version = (seen.version, judged_mark(self.corpus), self._labels_kept())
-        categories = seen.categories
-        levels = seen.prompt_set.levels
+        categories, levels = seen.categories, seen.prompt_set.levels
         return self._pools.get(
-            version, lambda: pooled(self.corpus, categories, levels, ids=seen.ids)
+            self._labelled(seen), lambda: pooled(self.corpus, categories, levels, ids=seen.ids)
+        )
+
+    def material(self, plan: CalibrationPlan, view: View | None = None) -> Material:
+        """What a calibration would be made from now; its places are those of the view.
+
+        Parameters
+        ----------
+        plan : CalibrationPlan
+            What is asked for.
+        view : View, optional
+            The view of now, where the caller has one.
+
+        Raises
+        ------
+        LabelError, CalibrationError
+            If the labels cannot give what is asked for.
+        Refused
+            503, if images came or went in the meantime.
+        """
+        seen = view or self.view()
+        return self._materials.get(
+            (self._labelled(seen), plan), lambda: self._gather(seen, self.pool(seen), plan)
+        )
+
+    def trial(self, plan: CalibrationPlan, view: View | None = None) -> Trial:
+        """Thresholds to be tried against the calibration that is applied; see `material`."""
+        seen = view or self.view()
+        version = (self._labelled(seen), plan)
+        return self._trials.get(
+            version, lambda: Trial.of(self.material(plan, seen), plan, seen.contract)
         )
 
     def close(self) -> None:
@@ -124,9 +159,17 @@ class Workspace:
         chosen = self.settings.prompts or self.corpus.noted(PROMPTS_NOTE)
         return chosen and (chosen, _stamp(Path(chosen)))
 
-    def _labels_kept(self) -> str:
-        """Name the labels that came with a file; they are read again only after a change."""
-        return self._labels.get(change(self.corpus), lambda: labels_hash(self.corpus))
+    def _labelled(self, view: View) -> Hashable:
+        """What tells whether labels, or draws of images to label, have changed."""
+        return view.version, change(self.corpus)
+
+    def _gather(self, view: View, pool: Pool, plan: CalibrationPlan) -> Material:
+        settings = self.settings
+        source = TextSource(settings.prompt_vectors, settings.model, settings.device)
+        found = material_of(self.corpus, pool, prompts=settings.prompts, source=source, plan=plan)
+        if not np.array_equal(found.scored.rows, view.scored.rows):
+            raise overloaded("Images came or went meanwhile. Ask again.")
+        return found
 
     def _refresh_index(self) -> None:
         """Bring the index up to the corpus, unless another process writes or nobody may."""

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from service_case import IMAGES, settings_of, stock
 
 from clipcal.calibrate.contract import Contract
+from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.scoring.under_contract import PROMPTS_NOTE
 from clipcal.errors import CalibrationError, CorpusBusy, FingerprintMismatch, StoreError
 from clipcal.index.judgements import Said, judge, undo
@@ -237,6 +238,41 @@ def test_a_pool_is_told_at_the_places_of_its_view(workspace: Workspace, folder: 
     other.remove([old.scored.uris[0]])
     assert workspace.pool(old).match.rows.tolist() == [5]
     assert workspace.pool().match.rows.tolist() == [4]
+
+
+def label_all(corpus: Corpus, ids: list[int], category: str) -> None:
+    """Label images as positive and negative in turn."""
+    levels = ("positive", "negative")
+    said = [Said(item, category, levels[n % 2]) for n, item in enumerate(ids)]
+    judge(corpus, f"all-of-{category}", said, rater="ann", origin="random")
+
+
+def test_material_and_trial_are_made_once_until_labels_or_draws_change(
+    workspace: Workspace, folder: Path
+) -> None:
+    view, other = workspace.view(), Corpus.open(folder / "corpus")
+    label_all(other, view.ids.tolist(), "alcohol")
+    plan = CalibrationPlan()
+    material, trial = workspace.material(plan), workspace.trial(plan)
+    assert workspace.material(plan) is material
+    assert workspace.trial(plan) is trial
+    assert trial.at("alcohol", "positive", 0.0).n == IMAGES
+    assert workspace.trial(CalibrationPlan(target="f1")) is not trial
+    assert workspace.trial(plan) is trial
+    other.add_suggestions([(0, 0.5, True)], method="uniform", seed=0, frame=IMAGES)
+    assert workspace.material(plan) is not material
+
+
+def test_material_of_images_that_came_since_is_refused_for_now(
+    workspace: Workspace, folder: Path
+) -> None:
+    view, other = workspace.view(), Corpus.open(folder / "corpus")
+    label_all(other, view.ids.tolist(), "alcohol")
+    add(folder / "corpus")
+    with pytest.raises(Refused) as refused:
+        workspace.material(CalibrationPlan(), view)
+    assert refused.value.status == 503
+    assert len(workspace.material(CalibrationPlan()).scored.rows) == IMAGES + 1
 
 
 # --- made once --------------------------------------------------------------------------------
