@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Annotated, Final
 
 import numpy as np
 from fastapi import APIRouter, Query
 
+from clipcal.calibrate.outlook import outlook_of
+from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.sampling.pending import pending
 from clipcal.calibrate.sampling.queue import ByScore, Lane, Line, first_places, queue
 from clipcal.calibrate.sampling.suggest import Wish, suggest
 from clipcal.calibrate.statistics.sampling import Float64
 from clipcal.index.chosen import labelled_rows
 from clipcal.service.context import Serving
+from clipcal.service.plans import standing_plan
 from clipcal.service.present import present_items
 from clipcal.service.problems import PROBLEMS, conflict
 from clipcal.service.schemas.common import Name
 from clipcal.service.schemas.review import (
+    CutOutlook,
     DrawRound,
     Order,
+    OutlookReply,
     Queue,
     Round,
 )
@@ -64,6 +70,9 @@ def review_queue(
     rater: Annotated[
         Name | None, Query(description="Whoever asks is not shown what he has labelled.")
     ] = None,
+    offset: Annotated[
+        int, Query(ge=0, le=2**31, description="How many to pass over, as those put off.")
+    ] = 0,
     limit: Annotated[int, Query(ge=1, le=50)] = 10,
 ) -> Queue:
     """Line up images that wait for a label, each content once.
@@ -79,9 +88,9 @@ def review_queue(
     if category is not None:
         view.column(category)
     if order == "suggested":
-        line = _suggested(workspace, view, category, rater, limit)
+        line = _suggested(workspace, view, category, rater)
     else:
-        line = _by_score(workspace, view, order, category, limit)
+        line = _by_score(workspace, view, order, category, offset + limit)
     counts = order == "suggested"
     return Queue(
         order=order,
@@ -90,7 +99,7 @@ def review_queue(
         counts=counts,
         note=(_SUGGESTED if line.waiting else _NOTHING_DRAWN) if counts else _BY_SCORE,
         waiting=line.waiting,
-        items=present_items(view, workspace.pool(view), line.places),
+        items=present_items(view, workspace.pool(view), line.places[offset : offset + limit]),
     )
 
 
@@ -123,12 +132,54 @@ def draw_round(serving: Serving, wish: DrawRound) -> Round:
     )
 
 
-def _suggested(
-    workspace: Workspace, view: View, category: str | None, rater: str | None, limit: int
-) -> Line:
+@router.get(
+    "/review/outlook",
+    operation_id="outlook",
+    summary="What the labels certify by now, and what is lacking.",
+    response_model=OutlookReply,
+)
+def tell_outlook(
+    serving: Serving,
+    target: Annotated[
+        str | None,
+        Query(max_length=100, description="As the calibration's by default; else recall=0.9."),
+    ] = None,
+    bands: Annotated[str | None, Query(max_length=100)] = None,
+    confidence: Annotated[float | None, Query(ge=0.5, lt=1)] = None,
+    category: Annotated[Name | None, Query()] = None,
+) -> OutlookReply:
+    """Tell of every cut what the labels so far certify, and how many more it takes.
+
+    It says what a calibration with these labels would say of status, threshold and further labels,
+    without fitting one: no interval, no cross-fitting.
+    """
+    workspace = serving.workspace
+    view = workspace.view()
+    if category is not None:
+        view.column(category)
+    plan = _looking(standing_plan(view), target, bands, confidence)
+    found = outlook_of(workspace.material(plan, view), plan)
+    return OutlookReply(
+        target=plan.bands or plan.target,
+        confidence=plan.confidence,
+        labelled=len(workspace.pool(view).match.rows),
+        cuts=[CutOutlook.model_validate(one) for one in found if category in (None, one.category)],
+    )
+
+
+def _looking(
+    plan: CalibrationPlan, target: str | None, bands: str | None, confidence: float | None
+) -> CalibrationPlan:
+    """Change what a plan asks for, where a request asks for something else."""
+    if target is not None or bands is not None:
+        plan = replace(plan, target=target or plan.target, bands=bands)
+    return plan if confidence is None else replace(plan, confidence=confidence)
+
+
+def _suggested(workspace: Workspace, view: View, category: str | None, rater: str | None) -> Line:
     drawn = np.array(pending(workspace.corpus, category or "", rater), np.int64)
     places = first_places(drawn, view.scored.rows)
-    return Line(len(places), places[:limit])
+    return Line(len(places), places)
 
 
 def _by_score(

@@ -1,0 +1,154 @@
+"""Calibrations as they go over the wire, and how one is saved."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock
+
+from clipcal.calibrate.contract import Contract
+from clipcal.calibrate.plan import plan_of
+from clipcal.calibrate.records import Bands, Cut
+from clipcal.calibrate.statistics.bounds import Estimate, Range
+from clipcal.calibrate.workflow import Calibrated
+from clipcal.service.problems import conflict
+from clipcal.service.schemas.calibration import BandsView, CalibrationView, CutView
+from clipcal.service.schemas.common import Amount, Rate
+from clipcal.service.workspace import Workspace
+
+Hide = Callable[[str], str]  # takes the machine's folders out of a sentence
+_LOCK: Final = "calibration.lock"
+
+
+def calibration_view(contract: Contract, sha256: str, hide: Hide) -> CalibrationView:
+    """Describe a contract.
+
+    Parameters
+    ----------
+    contract : Contract
+        The calibration.
+    sha256 : str
+        Of its file.
+    hide : callable
+        What its sentences go through.
+
+    Returns
+    -------
+    CalibrationView
+        With every cut.
+    """
+    return CalibrationView(
+        sha256=sha256,
+        created=contract.created,
+        model=contract.model,
+        prompts=contract.prompt_set.name,
+        levels=list(contract.levels),
+        confidence=contract.confidence,
+        target=contract.target,
+        bands=plan_of(contract).bands,
+        joint=contract.joint,
+        labelled=contract.labels.images,
+        cuts=[
+            _cut_view(category, level, cut, hide)
+            for category, cuts in contract.categories.items()
+            for level, cut in cuts.items()
+        ],
+        warnings=[hide(warning) for warning in contract.warnings],
+    )
+
+
+def file_hash(contract: Contract) -> str:
+    """SHA-256 of the file that saving a contract makes."""
+    return hashlib.sha256(contract.sealed().encode() + b"\n").hexdigest()
+
+
+def save(workspace: Workspace, done: Calibrated, replaces: str | None) -> None:
+    """Put a calibration in the place of the one that the client saw, and of no other.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Whose calibration it becomes.
+    done : Calibrated
+        What was fitted.
+    replaces : str or None
+        SHA-256 of the file that may be replaced; None where there must be none.
+
+    Raises
+    ------
+    Refused
+        409, if there is another one by now.
+    CalibrationError
+        If it cannot be written.
+    """
+    path = workspace.settings.calibration
+    with FileLock(workspace.corpus.path / _LOCK):  # others may serve the same corpus
+        require_unchanged(path, replaces)
+        done.contract.save(path)
+        with workspace.writing() as corpus:
+            done.keep(corpus)
+
+
+def require_unchanged(path: Path, replaces: str | None) -> None:
+    """Refuse to replace a file that is not the one whose hash is given."""
+    present = _hash_of(path)
+    if present != replaces:
+        fact = "is gone" if present is None else f"is another one by now ({present[:12]}…)"
+        seen = "There is a calibration by now" if replaces is None else f"The calibration {fact}"
+        raise conflict(
+            f"{seen}, and nothing was overwritten. Look at it (GET /v1/calibration), then save "
+            f"again with its hash in `replaces`."
+        )
+
+
+def rate(estimate: Estimate | None) -> Rate | None:
+    """Describe a rate."""
+    return None if estimate is None else Rate.model_validate(estimate)
+
+
+def amount(quantity: Range | None) -> Amount | None:
+    """Describe a quantity."""
+    return None if quantity is None else Amount.model_validate(quantity)
+
+
+def _hash_of(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def _cut_view(category: str, level: str, cut: Cut, hide: Hide) -> CutView:
+    return CutView(
+        category=category,
+        level=level,
+        status=cut.status,
+        objective=cut.objective,
+        threshold=cut.threshold,
+        by_hand=cut.by_hand,
+        n=cut.n,
+        positives=cut.positives,
+        recall=rate(cut.recall),
+        precision=rate(cut.precision),
+        flags=cut.flags,
+        bands=None if cut.bands is None else _bands_view(cut.bands, hide),
+        guarantee=cut.guarantee,
+        next_step=hide(cut.next_step),
+    )
+
+
+def _bands_view(bands: Bands, hide: Hide) -> BandsView:
+    return BandsView(
+        status=bands.status,
+        upper=bands.upper,
+        by_hand=bands.by_hand,
+        allow=bands.allow,
+        review=bands.review,
+        block=bands.block,
+        precision=rate(bands.precision),
+        guarantee=bands.guarantee,
+        next_step=hide(bands.next_step),
+    )

@@ -1,0 +1,44 @@
+"""What a request asks of a calibration, together with what it says nothing of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from clipcal.calibrate.plan import CalibrationPlan, plan_of
+from clipcal.service.view import View
+
+
+def standing_plan(view: View) -> CalibrationPlan:
+    """Return what the calibration that is served was asked for; by default recall 0.9.
+
+    Thresholds that a person placed are left out: a request places its own.
+    """
+    if view.contract is None:
+        return CalibrationPlan(rule=str(view.rule))
+    return replace(plan_of(view.contract), placed=())
+
+
+def plan_for(view: View, asked: CalibrationPlan) -> CalibrationPlan:
+    """Return what a request asks for, with the rest as in the calibration that is served.
+
+    Parameters
+    ----------
+    view : View
+        What is served.
+    asked : CalibrationPlan
+        Its target, bands, confidence, joint and placed count.
+
+    Returns
+    -------
+    CalibrationPlan
+        With the score rule, the seed, the hold-out, learning, probabilities and the overall
+        verdict of the calibration, so that its scores are the ones that are shown.
+    """
+    return replace(
+        standing_plan(view),
+        target=asked.target,
+        bands=asked.bands,
+        confidence=asked.confidence,
+        joint=asked.joint,
+        placed=asked.placed,
+    )
