@@ -119,12 +119,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def served(folder: Path, prompts: str = "two.toml", limits: Limits | None = None) -> Case:
+def served(folder: Path, prompts: str | None = "two.toml", limits: Limits | None = None) -> Case:
     """Serve the corpus of a folder."""
     settings = Settings(
         corpus=folder / "corpus",
         calibration=folder / "calibration.json",
-        prompts=str(folder / prompts),
+        prompts=prompts and str(folder / prompts),
         prompt_vectors=folder / "text.npz",
         limits=limits or Limits(),
     )

@@ -11,7 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from review_case import HOME, IMAGES, Case, case, folder, levelled, template, truth_of
+from review_case import (
+    HOME,
+    IMAGES,
+    Case,
+    case,
+    closing,
+    folder,
+    levelled,
+    served,
+    template,
+    truth_of,
+)
 
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.labels.pool import pool_csv
@@ -301,3 +312,15 @@ def test_no_reply_names_a_folder_of_the_machine(case: Case, folder: Path) -> Non
     for text in texts:
         assert str(folder) not in text
         assert HOME not in text
+
+
+def test_the_prompt_set_of_the_calibration_is_tried_and_fitted_again_though_its_file_is_gone(
+    case: Case, folder: Path
+) -> None:
+    label_some(case)
+    first = saved(case)
+    (folder / "two.toml").unlink()
+    for later in closing(served(folder, prompts=None)):
+        assert tried(later, threshold=cut(first)["threshold"])["newly"] == 0
+        again = saved(later)
+        assert cut(again) == {**cut(first), "next_step": cut(again)["next_step"]}
