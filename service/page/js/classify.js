@@ -17,7 +17,7 @@ class Classify {
   #images = [];
   #current = null;
   #levels;
-  #stage = h("div", { class: "stage" });
+  #stage = h("div", { class: "classify-stage" });
   #strip = h("div", { class: "chosen-strip", role: "listbox", "aria-label": "Images", "aria-orientation": "horizontal" });
   #result = h("section", { class: "result stack", "aria-label": "Result", "aria-live": "polite" });
   #similar = h("section", { class: "similar stack", "aria-label": "Similar images" });
@@ -144,7 +144,7 @@ class Classify {
       h("img", { src: image.url, alt: "" }),
     )));
     if (this.#current) {
-      this.#stage.append(h("div", { class: "stage-name row" }, h("span", { class: "cut grow small soft", title: this.#current.name }, this.#current.name),
+      this.#stage.append(h("div", { class: "classify-name row" }, h("span", { class: "cut grow small soft", title: this.#current.name }, this.#current.name),
         h("button", { type: "button", class: "plain icon", "aria-label": "Take this image away", title: "Take this image away (Del)", onClick: () => this.remove() }, icon("close"))));
     }
     this.#strip.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
@@ -166,8 +166,8 @@ class Classify {
 
 /** The picture; formats that the browser cannot show are classified all the same. */
 function shown(image) {
-  const frame = h("div", { class: "stage-frame" });
-  const cannot = () => replace(frame, h("span", { class: "frame-note" }, icon("image"), "This browser cannot show the image; it is compared all the same."));
+  const frame = h("div", { class: "classify-frame" });
+  const cannot = () => replace(frame, h("span", { class: "frame-note" }, icon("image"), "This browser cannot show the image."));
   frame.append(h("img", { src: image.url, alt: image.name, onError: cannot }));
   return frame;
 }

@@ -157,8 +157,13 @@ async function choose(action, buttons, { close, refuse }) {
 export function problemNote(problem, retry) {
   return h(
     "div", { class: "note bad", role: "alert" },
-    h("p", null, h("strong", null, problem.title ?? "That did not work")),
+    h("p", null, h("strong", null, titleOf(problem))),
     h("p", null, problem.detail ?? problem.message),
     retry ? h("button", { type: "button", onClick: retry }, "Try again") : null,
   );
+}
+
+/** The status's name tells people nothing where the service only refuses what was asked. */
+function titleOf({ status, title }) {
+  return !title || status === 422 ? "That did not work" : title;
 }

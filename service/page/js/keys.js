@@ -13,7 +13,7 @@ let firstAt = 0;
 /**
  * Register keys under a heading; returns what takes them away.
  *
- * Each is `{key, label, run, repeat?, typing?, when?}`. `key` is one or several of "n", "Shift+n",
+ * Each is `{key, label, run, shown?, repeat?, typing?, when?}`; `shown` is how the list has it. `key` is one or several of "n", "Shift+n",
  * "Ctrl+z" (Command on a Mac too), "ArrowLeft", "Space", "g c" (one after the other). A key that
  * is held down acts once unless `repeat`; keys are ignored while somebody types unless `typing`.
  */
@@ -101,7 +101,7 @@ function overlay() {
     content: h("div", { class: "keys" }, sections.map((group) => h(
       "section", null, h("h3", null, group.heading),
       h("dl", null, group.list.filter((one) => one.label).map((one) => h(
-        "div", null, h("dt", null, one.keys.map((key, place) => [place ? " " : null, keyMark(key)])), h("dd", null, one.label),
+        "div", null, h("dt", null, (one.shown ? [one.shown] : one.keys).map((key, place) => [place ? " " : null, keyMark(key)])), h("dd", null, one.label),
       ))),
     ))),
   });

@@ -33,7 +33,7 @@ export class Question {
     );
     this.hint = h("p", { class: "small soft hint" });
     this.node = h(
-      "form", { class: "question stack", "aria-label": "What to compare with", onSubmit: (event) => { event.preventDefault(); this.#now(); } },
+      "form", { class: "classify-form stack", "aria-label": "What to compare with", onSubmit: (event) => { event.preventDefault(); this.#now(); } },
       h("div", { class: "row" }, this.#choices, h("span", { class: "grow" }), this.top), this.words, this.sets, this.hint,
     );
     this.#show();

@@ -15,7 +15,7 @@ export function keysOf(view) {
     { key: "Space", label: "Enlarge the picture", run: () => view.enlarge() },
     { key: "n", label: "Its neighbours", run: () => view.near() },
     { key: "x", label: "Select the image, or no longer", run: () => view.sheet.toggle() },
-    { key: ARROWS.map((key) => `Shift+${key}`), label: "Select while moving", repeat: true, run: (event) => view.move(...STEPS[event.key], true) },
+    { key: ARROWS.map((key) => `Shift+${key}`), shown: "Shift+arrows", label: "Select while moving", repeat: true, run: (event) => view.move(...STEPS[event.key], true) },
     { key: "Ctrl+a", label: "Select all that are loaded", run: () => view.sheet.all() },
     { key: "l", label: "Label what is selected, or the image", run: () => view.label() },
     { key: ["u", "Ctrl+z"], label: "Undo the last labels", run: () => view.undo() },
