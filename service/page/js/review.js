@@ -80,9 +80,9 @@ class Review {
     this.left = h("span", { class: "soft figures" });
     this.note = h("p", { class: "review-note small soft", onClick: () => this.note.classList.toggle("whole") });
     this.said = h("p", { class: "hidden-text", "aria-live": "polite" });
-    this.asked = h("div", { class: "asked-frame" });
+    this.asked = h("div");
     this.message = h("div", { class: "review-message", hidden: true });
-    this.side = h("div", { class: "review-side" }, this.asked, this.outlook.node, this.scores.node, this.examples.node, this.trail.node);
+    this.side = h("div", { class: "review-side" }, h("div", { class: "asked-frame" }, this.asked, this.trail.sending), this.outlook.node, this.scores.node, this.examples.node, this.trail.node);
     this.main = h("div", { class: "review-main" }, this.stage.node, this.message, this.side);
     replace(this.root, h("div", { class: "review" }, this.#bar(), this.note, this.main, this.said));
   }
@@ -180,20 +180,22 @@ class Review {
     replace(this.note, h("span", { class: `badge ${counts ? "good" : "warn"}` }, counts ? "counts" : "doesn't count"), " ", note);
     this.#tell(null);
     this.stage.show(item, this.feed.upcoming);
+    this.question.show(item, this.#hidden);
     this.#showEvidence(item);
     this.left.textContent = `${count(this.feed.remaining)} left`;
     this.said.textContent = `${item.name}. ${this.question.title.textContent}`;
-    this.examples.show(item, this.#about(item), this.feed.upcoming[0]);
   }
 
   #showEvidence(item) {
-    this.question.show(item, this.#hidden);
     this.scores.show(item, this.category, this.#hidden);
+    this.examples.show(item, this.#about(item), this.feed.upcoming[0]);
   }
 
-  // With all categories, examples are of the one whose score stands out most.
+  // With all categories, examples are of the one whose score stands out most; which one that is
+  // would give hidden scores away.
   #about(item) {
     if (this.category !== null) return this.category;
+    if (this.#hidden) return null;
     const above = ([, { score, threshold }]) => score - (threshold ?? Infinity);
     const [best] = Object.entries(item.decisions).sort((a, b) => above(b) - above(a));
     return best?.[0] ?? null;
@@ -255,7 +257,10 @@ class Review {
   #hide() {
     this.#hidden = !this.#hidden;
     kept.set(HIDDEN, this.#hidden ? "yes" : "no");
-    if (this.feed.current) this.#showEvidence(this.feed.current);
+    const item = this.feed.current;
+    if (!item) return;
+    this.question.hint(item, this.#hidden);
+    this.#showEvidence(item);
   }
 
   async #draw() {

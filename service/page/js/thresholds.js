@@ -11,7 +11,7 @@ import { Effects } from "./thresholds/effects.js";
 import { Flips } from "./thresholds/flips.js";
 import { Histogram } from "./thresholds/histogram.js";
 import { askForFit } from "./thresholds/refit.js";
-import { reviewAndSave, tellConflict } from "./thresholds/saving.js";
+import { offer, preview, tellConflict } from "./thresholds/saving.js";
 import { Trier } from "./thresholds/trier.js";
 
 const COSTS = "clipcal.costs";
@@ -79,12 +79,10 @@ class Thresholds {
     this.select = h("select", { class: "cut-select", "aria-label": "Category", onChange: () => this.#choose({ category: this.select.value }) }, this.names.map((name) => h("option", { value: name }, name)));
     this.tabs = h("div", { class: "choices", role: "radiogroup", "aria-label": "Level" });
     this.head = h("div", { class: "cut-head row" });
-    this.told = h("p", { class: "small soft cut-told" });
     this.controls = h("div", { class: "row cut-controls" });
     this.pending = h("div", { class: "pending", role: "region", "aria-label": "Changes" });
-    const legend = h("p", { class: "legend small soft" }, h("span", { class: "key certified" }, "recall certified up to here"), h("span", { class: "key saved" }, "saved"));
-    const chart = h("section", { class: "card chart-card", "aria-label": "Scores" }, this.histogram.node, legend, this.controls);
-    this.body = h("div", { class: "thresholds-body stack" }, this.select, this.head, this.told, chart, this.effects.node, this.flips.node, this.pending);
+    const chart = h("section", { class: "card chart-card", "aria-label": "Scores" }, this.effects.live, this.histogram.node, this.controls);
+    this.body = h("div", { class: "thresholds-body stack" }, this.select, this.head, this.effects.promise, chart, this.effects.more, this.flips.node, this.pending);
     replace(this.root, h("div", { class: "thresholds" }, this.list, this.body));
   }
 
@@ -287,7 +285,6 @@ class Thresholds {
     replace(this.head, h("h1", null, cutName(this.category, this.level, this.levels)), cut ? statusBadge(cut.status) : null, cut?.by_hand ? h("span", { class: "badge" }, "by hand") : null, this.levels.length > 2 ? this.tabs : null,
       h("button", { type: "button", class: "fit", onClick: () => this.#refit() }, "Fit anew", h("kbd", null, "F")));
     replace(this.tabs, flagLevels(this.levels).map((level) => h("button", { type: "button", role: "radio", "aria-checked": String(level === this.level), onClick: () => this.#choose({ level }) }, level)));
-    this.told.textContent = cut ? (cut.guarantee ?? cut.next_step) : "";
   }
 
   #drawControls() {
@@ -302,7 +299,7 @@ class Thresholds {
       this.#number("Threshold", "threshold", threshold),
       upper === null ? null : this.#number("Block from", "upper", upper),
       h("button", { type: "button", class: "plain", onClick: () => this.#turnUpper() }, upper === null ? "Add a block threshold" : "Take it away"),
-      h("span", { class: "grow" }),
+      h("span", { class: "legend small soft grow row end" }, h("span", { class: "key saved" }, "saved"), h("span", { class: "key certified" }, "recall certified")),
       this.#logButton(),
       h("button", { type: "button", disabled: !draft.changed(this.category, this.level), onClick: () => this.#reset() }, "Reset to saved", h("kbd", null, "R")));
   }
@@ -326,11 +323,12 @@ class Thresholds {
   #drawPending() {
     const { changes } = draft;
     this.pending.hidden = changes.length === 0;
+    if (this.pending.hidden) return replace(this.pending);
     const told = ({ category, level, placed, before }) => {
       const moves = Object.entries(placed).map(([which, value]) => `${which === "upper" ? "block from " : ""}${before[which] === null ? "none" : score(before[which])} → ${value === null ? "none" : score(value)}`);
       return `${cutName(category, level, this.levels)} ${moves.join(", ")}`;
     };
-    replace(this.pending,
+    return replace(this.pending,
       h("div", { class: "grow" }, h("strong", null, `${plural(changes.length, "change")}, not saved: `), h("span", { class: "figures" }, changes.map(told).join("; "))),
       h("button", { type: "button", onClick: () => this.#resetAll() }, "Reset all"),
       h("button", { type: "button", class: "primary save", onClick: () => this.#save() }, "Save…", h("kbd", null, "Ctrl S")));
@@ -340,38 +338,30 @@ class Thresholds {
     if (!draft.changes.length) return toast("Nothing is changed.");
     const { target = "recall=0.9", bands = null, confidence = 0.95, joint = false } = draft.calibration ?? {};
     const request = { target, bands, confidence, joint, placed: draft.request };
-    const others = "Thresholds that you did not place are fitted to the labels there are now, as before.";
-    return this.#offer(request, { title: "Save these thresholds?", note: others }, "Working out what changes…");
-  }
-
-  #refit() {
-    return askForFit(draft.calibration, async (request) => {
-      const outcome = await reviewAndSave(draft.calibration, request, { title: "Save the fitted thresholds?" });
-      if (outcome && outcome !== "conflict") draft.clear();
-      await this.#settle(outcome);
-      return outcome === null ? false : outcome;
-    });
-  }
-
-  async #offer(request, words, waiting) {
-    const button = this.pending.querySelector(".save");
-    set(button, { disabled: true });
-    const close = toast(waiting, { seconds: 120 });
+    const button = set(this.pending.querySelector(".save"), { disabled: true });
+    const close = toast("Working out what changes…", { seconds: 120 });
     try {
-      const outcome = await reviewAndSave(draft.calibration, request, words);
-      if (outcome && outcome !== "conflict") draft.clear();
-      await this.#settle(outcome);
+      const previewed = await preview(draft.calibration, request);
+      close();
+      const note = "Thresholds that you did not place are fitted to the labels there are now, as before.";
+      await this.#settle(await offer(previewed, { title: "Save these thresholds?", note }));
     } catch (problem) {
       toast(problem.detail ?? problem.message, { kind: "bad", seconds: 20 });
     } finally {
       close();
       set(button, { disabled: false });
     }
+    return null;
+  }
+
+  async #refit() {
+    const previewed = await askForFit(draft.calibration, (request) => preview(draft.calibration, request));
+    if (previewed) await this.#settle(await offer(previewed, { title: "Save the fitted thresholds?" }));
   }
 
   async #settle(outcome) {
-    if (outcome === null) return;
-    if (outcome === "conflict" && !(await tellConflict())) return;
+    if (outcome === "saved") draft.clear();
+    else if (outcome !== "conflict" || !(await tellConflict())) return;
     await Promise.all([loadCalibration(), loadCategories({ fresh: true })]);
     this.#choose({});
   }

@@ -37,6 +37,11 @@ export class OneQuestion {
   }
 
   show(item, hidden) {
+    this.hint(item, hidden);
+  }
+
+  /** Tell, or hide, how each answer stands to what the calibration decided. */
+  hint(item, hidden) {
     for (const { level, hint } of this.answers) {
       hint.textContent = hidden ? "" : verdict(item.decisions[this.category], level, this.levels);
     }
@@ -86,11 +91,16 @@ export class AllQuestions {
 
   show(item, hidden) {
     this.#given = new Map(this.categories.map((category) => [category, this.levels[0]]));
+    this.hint(item, hidden);
+    this.#draw();
+  }
+
+  /** Tell, or hide, what the calibration flags. */
+  hint(item, hidden) {
     for (const { category, hint } of this.ticks) {
       const decision = item.decisions[category];
       hint.textContent = !hidden && isPositive(decision?.level, this.levels) ? "flagged" : "";
     }
-    this.#draw();
   }
 
   #tick(category, key) {

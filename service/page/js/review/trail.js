@@ -21,7 +21,7 @@ export class Trail {
     this.sending = h("div", { class: "sending", role: "status", "aria-live": "polite" });
     this.list = h("ol", { class: "trail-list", "aria-label": "Latest labels" });
     this.undo = h("button", { type: "button", class: "plain small", onClick: () => this.back() }, "Undo", h("kbd", null, "U"));
-    this.node = h("section", { class: "trail", "aria-label": "Latest labels" }, h("div", { class: "row" }, h("h2", { class: "grow" }, "Latest"), this.undo), this.sending, this.list);
+    this.node = h("section", { class: "trail", "aria-label": "Latest labels" }, h("div", { class: "row" }, h("h2", { class: "grow" }, "Latest"), this.undo), this.list);
   }
 
   /** Batches of earlier sessions can be taken back as well. */
@@ -97,9 +97,8 @@ export class Trail {
     const kept = durable ? "They are kept in this browser and sent again by themselves." : "This browser keeps nothing: leave the page open until they are sent.";
     return h(
       "div", { class: "note warn" },
-      h("p", null, h("strong", null, `${plural(number, "answer")} not sent yet. `), kept),
-      h("p", { class: "small" }, trouble),
-      h("button", { type: "button", onClick: () => this.outbox.sendNow() }, "Send now"),
+      h("div", { class: "row" }, h("strong", { class: "grow" }, `${plural(number, "answer")} not sent yet`), h("button", { type: "button", onClick: () => this.outbox.sendNow() }, "Send now")),
+      h("p", { class: "small" }, kept, " ", h("span", { class: "why" }, trouble)),
     );
   }
 

@@ -28,7 +28,7 @@ function request(kind, numbers, confidence, joint) {
   return { ...plan, target: kind === "f1" ? "f1" : `${kind}=${numbers[kind]}` };
 }
 
-/** Ask what to fit; `run(request)` is awaited before the dialog closes. Resolves to its answer. */
+/** Ask what to fit; `run(request)` is awaited before the dialog closes. Resolves to what it gives. */
 export function askForFit(calibration, run) {
   const before = known(calibration?.target, calibration?.bands);
   const kind = h("select", { name: "target", autofocus: true }, Object.entries(KINDS).map(([name, { label }]) => h("option", { value: name }, label)));

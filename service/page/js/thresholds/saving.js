@@ -6,32 +6,37 @@ import { comparison } from "./compare.js";
 const CONFLICT = 409;
 const APPLY = "clipcal rescore";
 
+/** Fit without saving. Throws the service's problem where the labels don't do. */
+export async function preview(before, request) {
+  const asked = { ...request, replaces: before?.sha256 ?? null };
+  return { asked, before, fitted: await post("calibrations", { ...asked, save: false }) };
+}
+
 /**
- * Fit without saving, show what changes, and save on request.
+ * Show what a preview changes, and save on request.
  *
- * Resolves to the saved calibration, "conflict" where somebody saved another one in the meantime,
- * or null where the person declines. A fit that fails throws the service's problem.
+ * Resolves to "saved", "conflict" where somebody saved another one in the meantime, or null where
+ * the person declines.
  */
-export async function reviewAndSave(before, request, { title, note = null }) {
-  const replaces = before?.sha256 ?? null;
-  const preview = await post("calibrations", { ...request, replaces, save: false });
-  const chosen = await dialog({
+export async function offer({ asked, before, fitted }, { title, note = null }) {
+  const outcome = await dialog({
     title,
     wide: true,
     content: [
       note ? h("p", null, note) : null,
-      comparison(before, preview.calibration),
-      remarks([...preview.notes, ...preview.calibration.warnings]),
+      comparison(before, fitted.calibration),
+      remarks([...fitted.notes, ...fitted.calibration.warnings]),
     ],
-    actions: [{ label: "Cancel", value: null }, { label: "Save the calibration", kind: "primary", run: () => save({ ...request, replaces, save: true }) }],
+    actions: [{ label: "Cancel", value: null }, { label: "Save the calibration", kind: "primary", run: () => save(asked) }],
   });
-  if (chosen?.saved) await saved();
-  return chosen?.calibration ?? chosen;
+  if (outcome === "saved") await tellHowToApply();
+  return outcome;
 }
 
-async function save(request) {
+async function save(asked) {
   try {
-    return await post("calibrations", request);
+    await post("calibrations", { ...asked, save: true });
+    return "saved";
   } catch (problem) {
     if (problem.status === CONFLICT) return "conflict";
     throw problem;
@@ -43,13 +48,13 @@ function remarks(texts) {
   return h("details", { open: texts.length < 4 }, h("summary", null, "Remarks"), h("ul", { class: "small" }, texts.map((text) => h("li", null, text))));
 }
 
-function saved() {
+function tellHowToApply() {
   const copy = () => navigator.clipboard.writeText(APPLY).then(() => toast("Copied."), () => toast("The browser does not let pages copy.", { kind: "bad" }));
   return dialog({
     title: "Saved",
     content: [
       h("p", null, "The page and the API decide by the new thresholds from now on. To write the decisions on the whole corpus to a file:"),
-      h("p", { class: "row" }, h("code", { class: "grow command" }, APPLY), h("button", { type: "button", onClick: copy }, "Copy")),
+      h("p", { class: "row" }, h("code", { class: "grow command" }, APPLY), navigator.clipboard ? h("button", { type: "button", onClick: copy }, "Copy") : null),
     ],
   });
 }
