@@ -32,6 +32,7 @@ SELECT {COLUMNS} FROM (
 ) WHERE level IS NOT NULL
 """
 STANDING = STANDING_WHERE.format(which="TRUE")
+_NO_ROW = -1  # in before_chosen: says that a category is there, also where it has no row
 _CELLS = """
 WITH cells AS (
     SELECT DISTINCT row, category FROM judgements WHERE batch = ? AND row IS NOT NULL
@@ -63,7 +64,12 @@ WHERE items.row IS NOT NULL AND (?2 IS NULL OR said.rater = ?2)
 _BEFORE = f"""
 INSERT INTO before_chosen SELECT row, category FROM (
     {_FILED_CELLS} UNION {_SAID_CELLS} EXCEPT SELECT row, category FROM chosen
-) WHERE category = ?1
+) WHERE category = ?1 UNION SELECT {_NO_ROW}, ?1
+"""
+# What has got a label in a category since.
+_SINCE = f"""
+SELECT 1 FROM ({_FILED_CELLS} UNION {_SAID_CELLS}) WHERE category = ?1
+    AND row NOT IN (SELECT row FROM before_chosen WHERE category = ?1) LIMIT 1
 """
 
 
@@ -90,18 +96,16 @@ def rows_before_chosen(corpus: Reading, category: str) -> Rows | None:
     """Contents that had a label in a category before the first was chosen in it.
 
     Whoever draws images at random after that and meets a chosen one finds it labelled: labels
-    that came later are of the rest only.
+    that came later are of the rest only, even if the chosen ones are undone by now.
 
     Returns
     -------
     Rows or None
-        int64 (n,), rows of the embeddings, ascending; None where none is chosen.
+        int64 (n,), rows of the embeddings, ascending; None where none was chosen.
     """
-    if not len(chosen_rows(corpus, category)):
-        return None
-    return _numbers(
-        corpus, "SELECT row FROM before_chosen WHERE category = ? ORDER BY row", category
-    )
+    query = "SELECT row FROM before_chosen WHERE category = ? ORDER BY row"
+    found = _numbers(corpus, query, category)
+    return found[found != _NO_ROW] if len(found) else None
 
 
 def labelled_rows(
@@ -142,7 +146,6 @@ def settle(database: sqlite3.Connection, batch: str) -> None:
     and corrects it, takes no image out of the random sample.
     """
     _release(database, batch)
-    already = _chosen_in(database)
     filed, said = _FILED.format(cell="cells"), _SAID.format(cell="cells")
     origins = ", ".join(f"'{origin}'" for origin in CHOSEN)
     database.execute(
@@ -151,7 +154,7 @@ def settle(database: sqlite3.Connection, batch: str) -> None:
         f" AND NOT EXISTS ({said} AND said.origin NOT IN ({origins}))",
         (batch,),
     )
-    for category in _chosen_in(database) - already:
+    for category in _chosen_in(database) - _told_before(database):
         database.execute(_BEFORE, (category, None))
 
 
@@ -163,13 +166,18 @@ def _release(database: sqlite3.Connection, batch: str) -> None:
         f" AND NOT EXISTS ({filed}) AND NOT EXISTS ({said})",
         (batch,),
     )
-    database.execute(
-        "DELETE FROM before_chosen WHERE category NOT IN (SELECT category FROM chosen)"
-    )
+    for category in _told_before(database) - _chosen_in(database):
+        if not database.execute(_SINCE, (category, None)).fetchall():
+            database.execute("DELETE FROM before_chosen WHERE category = ?", (category,))
 
 
 def _chosen_in(database: sqlite3.Connection) -> set[str]:
     return {name for (name,) in database.execute("SELECT DISTINCT category FROM chosen")}
+
+
+def _told_before(database: sqlite3.Connection) -> set[str]:
+    query = "SELECT category FROM before_chosen WHERE row = ?"
+    return {name for (name,) in database.execute(query, (_NO_ROW,))}
 
 
 def _numbers(corpus: Reading, query: str, *values: object) -> Rows:

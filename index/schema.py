@@ -112,7 +112,8 @@ CREATE TABLE chosen (
     PRIMARY KEY (row, category)
 ) WITHOUT ROWID;
 
--- Contents that had a label in a category before the first was chosen in it.
+-- Contents that had a label in a category before the first was chosen in it; and row -1 for each
+-- such category.
 CREATE TABLE before_chosen (
     row      INTEGER NOT NULL,
     category TEXT NOT NULL,

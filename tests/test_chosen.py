@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from conftest import DIM, IDENTITY
 
+from clipcal.calibrate.contract import Contract, _seal
 from clipcal.calibrate.sampling import history
 from clipcal.calibrate.sampling.design import missing_beside_chosen, sample_design
 from clipcal.calibrate.sampling.pending import pending
 from clipcal.calibrate.sampling.suggest import Wish, suggest
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.calibrate.statistics.bounds import recall_threshold
-from clipcal.index.judgements import Origin, Said, judge, undo
+from clipcal.cli import app
+from clipcal.index.judgements import Origin, Said, judge, standing, undo
 from clipcal.index.store import Corpus, Outcome
+from clipcal.prompts.encode import TextVectors
 
 IMAGES = 600
 CATEGORIES = ("fire", "water")
@@ -218,6 +223,95 @@ def test_a_draw_is_remembered_without_a_sheet_as_with_one(corpus: Corpus, tmp_pa
     drawn = suggest(corpus, SCORED, None, Wish(20))
     assert (drawn.remember(corpus), drawn.keep(corpus, tmp_path / "sheet.csv")) == (1, 2)
     assert rows_of(corpus, 1).tolist() == rows_of(corpus, 2).tolist()
+
+
+# --- a calibration ----------------------------------------------------------------------------
+
+Calibrate = Callable[..., dict]
+
+
+@pytest.fixture
+def calibrate(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calibrate:
+    """Calibrate with what raters said of images, as a file that was exported would."""
+    monkeypatch.chdir(tmp_path)
+    texts = np.eye(2, DIM, dtype=np.float32)
+    TextVectors(CATEGORIES, texts, IDENTITY.fingerprint).save(Path("text.npz"))
+    Path("own.toml").write_text("".join(f'[category.{c}]\nprompts = ["{c}"]\n' for c in CATEGORIES))
+    rest = ["--corpus", "corpus", "--prompt-vectors", "text.npz", "--prompts", "own.toml"]
+
+    def run(*words: str, fails: str = "") -> dict:
+        with Path("human.csv").open("w") as sheet:
+            print("image,fire", file=sheet)
+            for one in standing(corpus):
+                print(f"{NAMES[one.item - 1]},{one.level}", file=sheet)
+        given = ["calibrate", "--labels", "human.csv", "-o", "c.json", "--json", *words, *rest]
+        done = CliRunner().invoke(app, given)
+        if fails:
+            assert fails in str(done.exception)
+            return {}
+        assert done.exit_code == 0, (done.output, done.exception)
+        return json.loads(done.stdout)
+
+    return run
+
+
+def test_a_calibration_leaves_chosen_labels_out_and_says_so(
+    corpus: Corpus, calibrate: Calibrate
+) -> None:
+    label(corpus, range(200), "random")
+    before = calibrate("--target", "recall=0.8")
+    label(corpus, range(200, 237), "near")
+    after = calibrate("--target", "recall=0.8", "--holdout", "0.5")
+    assert after["sampling"] == {"given": 200, "audit": 0, "picked": 0, "chosen": 37}
+    (note,) = (note for note in after["notes"] if "for their scores" in note)
+    assert note.startswith("37 labels were given to images chosen for their scores")
+    assert note.endswith("clipcal suggest")
+    assert "holdout" in after
+    after = calibrate("--target", "recall=0.8")
+    assert after["categories"] == before["categories"]
+    assert before["categories"]["fire"]["positive"]["status"] == "certified"
+
+
+def test_labels_of_the_rest_alone_certify_nothing_and_it_is_said_why(
+    corpus: Corpus, calibrate: Calibrate
+) -> None:
+    label(corpus, range(10), "search")
+    label(corpus, range(10, 210), "random")
+    done = calibrate("--target", "f1")
+    assert done["warnings"] == []
+    told = "200 images were labelled for 'fire' without a suggestion after others had been"
+    assert any(told in note for note in done["notes"])
+    calibrate("--target", "recall=0.8", fails=told)
+
+
+def test_while_an_audit_is_labelled_in_part_its_chosen_images_certify_nothing(
+    corpus: Corpus, calibrate: Calibrate
+) -> None:
+    label(corpus, np.flatnonzero(SCORES[:, 0] > 0.2), "flagged")
+    draw(corpus, 250, category="fire")
+    waiting = pending(corpus, "fire")
+    label(corpus, waiting[:50], "suggested")
+    done = calibrate("--target", "recall=0.8")
+    assert done["categories"]["fire"]["positive"]["status"] == "insufficient"
+    assert any("while others of it were labelled for their scores" in w for w in done["warnings"])
+    label(corpus, waiting[50:], "suggested")
+    done = calibrate("--target", "recall=0.8")
+    assert done["categories"]["fire"]["positive"]["status"] == "certified"
+    assert done["warnings"] == []
+    assert done["sampling"]["audit"] == 250
+
+
+def test_a_calibration_from_before_labels_were_chosen_still_loads(
+    corpus: Corpus, calibrate: Calibrate
+) -> None:
+    label(corpus, range(200), "random")
+    calibrate()
+    content = json.loads(Path("c.json").read_text())
+    del content["seal"], content["sampling"]["chosen"]
+    Path("old.json").write_text(json.dumps({"seal": _seal(content), **content}))
+    sampling = Contract.load(Path("old.json")).sampling
+    assert sampling is not None
+    assert sampling.chosen == 0
 
 
 # --- the guarantee, in simulation -------------------------------------------------------------

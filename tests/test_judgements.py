@@ -327,6 +327,21 @@ def test_labels_of_files_and_raters_are_told_by_content_with_the_chosen_or_witho
     assert labelled_rows(corpus, "gore", rater="bob").tolist() == [0, 3]
 
 
+def test_labels_of_the_rest_are_known_as_such_even_if_the_chosen_are_undone(
+    corpus: Corpus,
+) -> None:
+    for since in (False, True):
+        say(corpus, f"chosen {since}", 1, origin="flagged")
+        if since:
+            say(corpus, "since", 2)
+        undo(corpus, f"chosen {since}", rater="ann")
+        before = rows_before_chosen(corpus, "gore")
+        assert before is None if not since else before is not None and not len(before)
+    assert chosen_rows(corpus).tolist() == []
+    undo(corpus, "since", rater="ann")
+    assert rows_before_chosen(corpus, "gore") is None
+
+
 # --- corpora of earlier versions --------------------------------------------------------------
 
 

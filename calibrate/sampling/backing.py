@@ -99,8 +99,8 @@ def backing_of(
     Raises
     ------
     CalibrationError
-        If a guarantee is asked for, and all that could have backed it had chosen the prompts, or
-        is visibly no random sample.
+        If a guarantee is asked for, and all that could have backed it had chosen the prompts, came
+        after others had been labelled for their scores, or is visibly no random sample.
     """
     rows = scored.rows[sample.places]
     live, first = np.unique(scored.rows, return_index=True)
@@ -108,6 +108,8 @@ def backing_of(
     design = sample_design(corpus, rows[known], live=live, listed=rows)
     sample = replace(sample, clusters=clusters_of(corpus, rows))
     sample, by_score = _weighted(corpus, scored, sample, live)
+    if goal.target.guaranteed and by_score.warnings and not sample.backing.any():
+        raise CalibrationError(f"{by_score.warnings[0]}; or do without: {_unpromised(labels)}")
     chosen_on = tuned_rows(corpus, prompt_set.sha256)
     sample, flattered = _without_tuned(sample, rows, chosen_on, prompt_set, goal, labels)
     sample, unlisted = _with_blanks(corpus, scored, sample, live, chosen_on)
