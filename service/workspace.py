@@ -166,7 +166,7 @@ class Workspace:
     def _gather(self, view: View, pool: Pool, plan: CalibrationPlan) -> Material:
         settings = self.settings
         source = TextSource(settings.prompt_vectors, settings.model, settings.device)
-        found = material_of(self.corpus, pool, prompts=settings.prompts, source=source, plan=plan)
+        found = material_of(self.corpus, pool, prompts=view.prompt_set, source=source, plan=plan)
         if not np.array_equal(found.scored.rows, view.scored.rows):
             raise overloaded("Images came or went meanwhile. Ask again.")
         return found
