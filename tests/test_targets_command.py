@@ -265,7 +265,7 @@ def test_labels_picked_near_thresholds_alone_guarantee_nothing(
     assert "picked for their scores" in reason
     assert "clipcal suggest --audit 1" in reason
     done = told(calibrate(run, "--target", "f1", "--json", labels="sheet.csv"))
-    assert done["sampling"] == {"given": 0, "audit": 0, "picked": 120}
+    assert done["sampling"] == {"given": 0, "audit": 0, "picked": 120, "chosen": 0}
 
 
 def test_labels_drawn_at_random_guarantee_what_they_can(
@@ -273,7 +273,7 @@ def test_labels_drawn_at_random_guarantee_what_they_can(
 ) -> None:
     suggested(run, tmp_path, ranks, "--audit", "1")
     audited = told(calibrate(run, "--target", "recall=0.5", "--json", labels="sheet.csv"))
-    assert audited["sampling"] == {"given": 0, "audit": 120, "picked": 0}
+    assert audited["sampling"] == {"given": 0, "audit": 120, "picked": 0, "chosen": 0}
     assert audited["categories"]["fire"]["minor"]["status"] == "certified"
 
 
@@ -288,7 +288,7 @@ def test_picked_labels_beside_random_ones_are_no_evidence(
     assert not set(numbers) & set(range(150))
     write(tmp_path / "all.csv", ranks, [*range(150), *numbers])
     after = told(calibrate(run, *options, labels="all.csv"))
-    assert after["sampling"] == {"given": 150, "audit": 0, "picked": 120}
+    assert after["sampling"] == {"given": 150, "audit": 0, "picked": 120, "chosen": 0}
     for category in NAMES:
         for level in LADDER[1:]:
             old, new = (x["categories"][category][level] for x in (before, after))
