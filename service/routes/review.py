@@ -6,16 +6,12 @@ import threading
 from dataclasses import replace
 from typing import Annotated, Final
 
-import numpy as np
 from fastapi import APIRouter, Query
 
 from clipcal.calibrate.outlook import outlook_of
 from clipcal.calibrate.plan import CalibrationPlan
-from clipcal.calibrate.sampling.pending import pending
-from clipcal.calibrate.sampling.queue import ByScore, Lane, Line, first_places, queue
 from clipcal.calibrate.sampling.suggest import Wish, suggest
-from clipcal.calibrate.statistics.sampling import Float64
-from clipcal.index.chosen import labelled_rows
+from clipcal.calibrate.sampling.waiting import line_up
 from clipcal.service.context import Serving
 from clipcal.service.plans import standing_plan
 from clipcal.service.present import present_items
@@ -30,7 +26,6 @@ from clipcal.service.schemas.review import (
     Round,
 )
 from clipcal.service.view import View
-from clipcal.service.workspace import Workspace
 
 router = APIRouter(prefix="/v1", tags=["review"])
 
@@ -87,11 +82,18 @@ def review_queue(
     view = workspace.view()
     if category is not None:
         view.column(category)
-    if order == "suggested":
-        line = _suggested(workspace, view, category, rater)
-    else:
-        line = _by_score(workspace, view, order, category, offset + limit)
     counts = order == "suggested"
+    if not counts:
+        _require_threshold(view, category)
+    line = line_up(
+        workspace.corpus,
+        view.scored,
+        view.contract,
+        order,
+        category=category,
+        rater=rater,
+        limit=offset + limit,
+    )
     return Queue(
         order=order,
         category=category,
@@ -176,38 +178,11 @@ def _looking(
     return plan if confidence is None else replace(plan, confidence=confidence)
 
 
-def _suggested(workspace: Workspace, view: View, category: str | None, rater: str | None) -> Line:
-    drawn = np.array(pending(workspace.corpus, category or "", rater), np.int64)
-    places = first_places(drawn, view.scored.rows)
-    return Line(len(places), places)
-
-
-def _by_score(
-    workspace: Workspace, view: View, order: ByScore, category: str | None, limit: int
-) -> Line:
+def _require_threshold(view: View, category: str | None) -> None:
     names = view.categories if category is None else (category,)
-    lanes = [
-        Lane(
-            view.scored.column(name),
-            _thresholds(view, name, order),
-            labelled_rows(workspace.corpus, name),
-        )
-        for name in names
-    ]
-    if not any(len(lane.thresholds) for lane in lanes):
+    if all(view.lowest_threshold(name) is None for name in names):
+        of = "" if category is None else f" of {category!r}"
         raise conflict(
-            f"There is no threshold{'' if category is None else f' of {category}'} yet, so that "
-            f"nothing is flagged and nothing is near. Label what is suggested, then fit one: POST "
-            f"/v1/calibrations, or: clipcal calibrate --labels FILE.csv."
+            f"There is no threshold{of} yet, so that nothing is flagged and nothing lies near one. "
+            f"Label what is suggested, then fit one: POST /v1/calibrations"
         )
-    return queue(order, lanes, view.scored.rows, limit)
-
-
-def _thresholds(view: View, category: str, order: ByScore) -> Float64:
-    """Return a category's thresholds; near counts those from which images are blocked, too."""
-    known = {} if view.contract is None else view.contract.categories
-    cuts = [*known.get(category, {}).values()]
-    edges = [cut.threshold for cut in cuts]
-    if order == "near":
-        edges += [cut.bands.upper for cut in cuts if cut.bands is not None]
-    return np.array([edge for edge in edges if edge is not None], np.float64)
