@@ -11,21 +11,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any, Final
+from typing import Final
 
 import anyio.to_thread
-from fastapi import FastAPI, Security
-from fastapi.openapi.utils import get_openapi
+from fastapi import Depends, FastAPI, Security
 from fastapi.security import HTTPBearer
 
 from clipcal import __version__
 from clipcal.index.decoding import decoding_of
 from clipcal.service import routes
 from clipcal.service.context import Context
+from clipcal.service.documented import PATH, document, only_documented
 from clipcal.service.encoder import SharedEncoder
 from clipcal.service.limits import SmallBodies, Timely
 from clipcal.service.metrics import Counted, Metrics
-from clipcal.service.problems import EVERYWHERE, Unforeseen, handle_problems, problem_schemas
+from clipcal.service.problems import EVERYWHERE, Unforeseen, handle_problems
 from clipcal.service.security import Guard, Hardened
 from clipcal.service.settings import Settings
 from clipcal.service.static import mount_page
@@ -68,7 +68,7 @@ def create_app(settings: Settings, *, encoder: SharedEncoder | None = None) -> F
         version=__version__,
         summary=_SUMMARY,
         description=_DESCRIPTION,
-        openapi_url="/v1/openapi.json",
+        openapi_url=PATH,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -79,7 +79,7 @@ def create_app(settings: Settings, *, encoder: SharedEncoder | None = None) -> F
     _add_routes(app)
     mount_page(app)
     _protect(app, app.state.context)
-    _describe(app)
+    document(app)
     return app
 
 
@@ -95,9 +95,10 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
 
 def _add_routes(app: FastAPI) -> None:
     token = HTTPBearer(auto_error=False, description="Where the service was started with a token.")
+    checks = [Security(token), Depends(only_documented)]
     for module in iter_modules(routes.__path__):
         router = import_module(f"{routes.__name__}.{module.name}").router
-        app.include_router(router, dependencies=[Security(token)], responses=dict(EVERYWHERE))
+        app.include_router(router, dependencies=checks, responses=dict(EVERYWHERE))
 
 
 def _protect(app: FastAPI, context: Context) -> None:
@@ -108,22 +109,3 @@ def _protect(app: FastAPI, context: Context) -> None:
     app.add_middleware(Guard, settings=context.settings)
     app.add_middleware(Hardened)
     app.add_middleware(Counted, metrics=context.metrics)
-
-
-def _describe(app: FastAPI) -> None:
-    """Add to the OpenAPI document what FastAPI does not know: how problems look."""
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            document = get_openapi(
-                title=app.title,
-                version=app.version,
-                summary=app.summary,
-                description=app.description,
-                routes=app.routes,
-            )
-            document["components"]["schemas"] |= problem_schemas()
-            app.openapi_schema = document
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]

@@ -58,6 +58,12 @@ def test_a_request_that_is_not_as_documented_names_the_fields(service: Service) 
     is_problem(service.client.post("/v1/embed"), 422)
 
 
+def test_a_parameter_that_is_not_there_is_refused(service: Service) -> None:
+    reply = service.client.get("/v1/health?prob=true&probe=false&=x")
+    is_problem(reply, 422)
+    assert [error["where"] for error in reply.json()["errors"]] == ["query.prob", "query."]
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [
