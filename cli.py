@@ -40,6 +40,7 @@ COMMANDS = {
     "score": Entry("score", "Write every image's score in every category."),
     "calibrate": Entry("calibrate", "Fit a threshold per category to human labels."),
     "suggest": Entry("suggest", "Name images to label next, and keep how likely each was drawn."),
+    "labels": Entry("labels", "Bring labels in and out: CSV, Label Studio, COCO, imagefolder."),
     "rescore": Entry("rescore", "Apply a calibration to the whole corpus."),
     "compare": Entry("compare", "Compare people's judgements with predicted ones."),
     "agreement": Entry("agreement", "Tell how far raters agree with each other."),

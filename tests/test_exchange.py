@@ -178,8 +178,8 @@ def test_the_csv_of_all_labels_is_the_pools(corpus):
 def test_images_without_labels_are_exported_on_demand(corpus):
     done = export(corpus, CATEGORIES, LEVELS, names=str, items={3: "flagged", 1: "random"})
     assert [(p.item, p.origin, p.voices) for p in done.pictures] == [
-        (1, "random", ()),
         (3, "flagged", ()),
+        (1, "random", ()),
     ]
     with pytest.raises(LabelError, match="no embedded image 99"):
         export(corpus, CATEGORIES, LEVELS, names=str, items={99: "random"})

@@ -111,7 +111,7 @@ def test_other_categories_and_removed_images_are_left_out_and_counted(corpus):
     corpus.remove([NAMES[2]])
     pool = pooled(corpus, CATEGORIES, ())
     assert len(pool.table.images) == 1
-    assert "2 labels are left out: in categories that the prompt set lacks." in pool.table.notes
+    assert "2 labels are left out: in other categories." in pool.table.notes
     assert "1 label is left out: of images that are not embedded any more." in pool.table.notes
 
 

@@ -188,7 +188,7 @@ def pool_labels(
         uris=_uris(corpus, items),
         places=np.searchsorted(embedded, items),
         notes=(
-            *_left_out(strange, "in categories that the prompt set lacks"),
+            *_left_out(strange, "in other categories"),
             *_left_out(gone, "of images that are not embedded any more"),
             *_left_out(unread, f"in levels other than {', '.join(words)}"),
         ),

@@ -30,7 +30,7 @@ class Export:
     Attributes
     ----------
     pictures : tuple of Picture
-        The images, by rising id.
+        The images: in the order in which they were asked for, else by rising id.
     categories, levels : tuple of str
         Those of the labels.
     places : Int64[(n,)]
@@ -84,7 +84,7 @@ def export(
     found = pool_labels(corpus, categories, levels)
     majority = _majority(found, levels)
     said = {item: tuple(some) for item, some in groupby(found.labels, key=lambda one: one[0])}
-    chosen = np.array(sorted(said if items is None else items), np.int64)
+    chosen = np.array(list(said if items is None else items), np.int64)
     ids, rows = roster(corpus)
     places = _places(ids, chosen)
     uris = _texts(ItemTexts(corpus, "uri", ids, rows), places)
@@ -104,7 +104,9 @@ def export(
     return Export(pictures, found.categories, found.levels, places, labels, found.notes)
 
 
-def predict(scored: CorpusScores, contract: Contract, places: Rows) -> Predicted:
+def predict(
+    scored: CorpusScores, contract: Contract, places: Rows, categories: Sequence[str]
+) -> Predicted:
     """Say what a calibration says of some images.
 
     Parameters
@@ -115,6 +117,8 @@ def predict(scored: CorpusScores, contract: Contract, places: Rows) -> Predicted
         The calibration; its fingerprint is the caller's to check.
     places : Int64[(n,)]
         Which of the scored images.
+    categories : sequence of str
+        In which of the contract's categories.
 
     Returns
     -------
@@ -126,14 +130,14 @@ def predict(scored: CorpusScores, contract: Contract, places: Rows) -> Predicted
     CalibrationError
         If the contract lacks a category.
     """
-    scores = scored.scores[places]
-    decided = decisions(scores, scored.categories, contract)
+    scores = np.stack([scored.column(category)[places] for category in categories], axis=1)
+    decided = decisions(scores, categories, contract)
     lowest = decided.thresholds.min(axis=0)
     known = np.isfinite(lowest)
     above: NDArray[np.float64] = scores[:, known] - lowest[known]
     return Predicted(
         version=f"{contract.model}, {contract.prompt_set.name}, calibrated {contract.created}",
-        categories=scored.categories,
+        categories=tuple(categories),
         levels=contract.levels,
         scores=scores,
         values=decided.values,

@@ -166,7 +166,7 @@ def undo_import(corpus: Corpus, batch: str, *, rater: str | None = None) -> tupl
     """
     found = {
         (one.batch, one.rater): None
-        for one in _journal(corpus, rater)
+        for one in journal(corpus, rater)
         if one.batch == batch or one.batch.startswith(f"{batch}/")
     }
     if not found:
@@ -184,7 +184,8 @@ def _fate(before: str | None, level: str) -> str:
     return "same" if before.casefold() == level.casefold() else "changed"
 
 
-def _journal(corpus: Corpus, rater: str | None) -> Iterator[Judgement]:
+def journal(corpus: Corpus, rater: str | None = None) -> Iterator[Judgement]:
+    """Yield what was said, the newest first: by anybody, or by one rater."""
     before: int | None = None
     while some := history(corpus, rater=rater, limit=_AT_ONCE, before=before):
         yield from some
