@@ -1,11 +1,24 @@
 /** What is served, by what, and how it is: the dialog behind the dot in the header. */
 import { address, get } from "./api.js";
 import { dialog, h } from "./dom.js";
+import { count, plural } from "./words.js";
+
+const FAILURES = 100;
 
 /** Show the service's health, and where programs find the API. */
 export async function showService() {
   const health = await get("health");
-  return dialog({ title: "This service", content: [facts(health), links()] });
+  const failed = health.failed ? await get("failures", { limit: FAILURES }) : null;
+  return dialog({ title: "This service", content: [facts(health), failed && failures(failed), links()] });
+}
+
+function failures({ failures: some, total }) {
+  const more = total - some.length;
+  return h(
+    "details", null, h("summary", null, `${plural(total, "image")} could not be embedded`),
+    h("ul", { class: "small" }, some.map((one) => h("li", null, one.name, ": ", h("span", { class: "soft" }, one.reason)))),
+    more > 0 ? h("p", { class: "small soft" }, `and ${count(more)} more`) : null,
+  );
 }
 
 function facts(health) {
@@ -18,7 +31,7 @@ function facts(health) {
     ["Computes on", computes],
     ["Note", health.note],
     ["Problem", health.problem],
-    ["Images", `${health.images.toLocaleString()}${health.failed ? `, ${health.failed.toLocaleString()} could not be embedded` : ""}`],
+    ["Images", count(health.images)],
     ["Calibration", health.calibration ? health.calibration.slice(0, 12) : "none yet"],
     ["Running for", lasting(health.seconds)],
   ];

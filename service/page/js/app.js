@@ -6,6 +6,7 @@ import { icon } from "./icons.js";
 import { keys } from "./keys.js";
 import { go, hrefOf, route } from "./route.js";
 import { askRater, kept, rater, state } from "./state.js";
+import { plural } from "./words.js";
 
 const PAGES = {
   classify: () => import("./classify.js"),
@@ -125,7 +126,7 @@ function watch(say) {
 }
 
 function served(health) {
-  return `${health.images.toLocaleString()} images`;
+  return plural(health.images, "image");
 }
 
 /** Ask for the token; true where the service took it. */

@@ -17,6 +17,7 @@ import { plural, score } from "./words.js";
 const FILTERS = ["category", "level", "band", "labelled", "order"];
 const SEARCHES = ["text", "near", "flagged"];
 const FOLLOW_MS = 140;
+const LOOKING_MS = 250;
 const ONE_BY_ONE = 40;
 
 class Explore {
@@ -29,6 +30,7 @@ class Explore {
   #asked = null;
   #batches = [];
   #following = 0;
+  #looking = 0;
   #range = new ScoreRange();
   #said = h("p", { class: "sheet-said", role: "status" });
   #problem = h("div");
@@ -67,6 +69,8 @@ class Explore {
     this.#asked = new AbortController();
     replace(this.#problem);
     this.#showOpen();
+    clearTimeout(this.#looking);
+    this.#looking = setTimeout(() => replace(this.#said, "Looking …"), LOOKING_MS);
     return this.sheet.restart();
   }
 
@@ -75,6 +79,7 @@ class Explore {
   }
 
   #came(page) {
+    clearTimeout(this.#looking);
     this.#similarity = page.similarity ?? null;
     this.#around = page.near ?? null;
     for (const item of page.items) this.#range.take(item.decisions);
@@ -84,6 +89,7 @@ class Explore {
   }
 
   #failed(error, retry) {
+    clearTimeout(this.#looking);
     replace(this.#said);
     replace(this.#problem, problemNote(error, () => {
       replace(this.#problem);
@@ -230,7 +236,7 @@ class Explore {
     const batch = { ...kept, items };
     this.#batches.push(batch);
     const number = plural(kept.new + kept.changed, "label");
-    toast(kept.level === null ? `${number} taken back` : `${number} kept: ${kept.category}, ${kept.level}`, { action: "Undo", onAction: () => this.undo(batch) });
+    batch.told = toast(kept.level === null ? `${number} taken back` : `${number} kept: ${kept.category}, ${kept.level}`, { action: "Undo", onAction: () => this.undo(batch) });
     this.sheet.clear();
     this.#refresh(items);
   }
@@ -241,6 +247,7 @@ class Explore {
     try {
       const undone = await undoLabels(batch);
       this.#batches = this.#batches.filter((one) => one !== batch);
+      batch.told();
       toast(`Undone: ${plural(undone, "label")}`);
       return this.#refresh(batch.items);
     } catch (error) {
@@ -263,6 +270,7 @@ class Explore {
   end() {
     document.body.classList.remove("has-panel");
     clearTimeout(this.#following);
+    clearTimeout(this.#looking);
     this.#asked?.abort();
     this.sheet.close();
     this.panel.hide();

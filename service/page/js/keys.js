@@ -45,7 +45,10 @@ function spelled(event) {
 const TEXT = new Set(["text", "search", "number", "email", "url", "password", "tel", "date", "time"]);
 const MOVES = /^(Shift\+)?(Arrow\w+|Home|End|PageUp|PageDown)$/;
 
-/** Whether the element that has the focus needs this key itself. */
+/**
+ * Whether the element that has the focus needs this key itself. A button with `data-keys="page"`
+ * leaves Space and Enter to the page's keys.
+ */
 function taken(target, key) {
   if (!(target instanceof Element)) return false;
   if (target.isContentEditable || target.matches("textarea, select")) return true;
@@ -53,6 +56,7 @@ function taken(target, key) {
     if (TEXT.has(target.type)) return true;
     return key === "Space" || (target.type !== "checkbox" && MOVES.test(key));
   }
+  if (target.dataset.keys === "page") return false;
   if (target.closest("button, a[href], summary")) return key === "Space" || key === "Enter";
   return false;
 }

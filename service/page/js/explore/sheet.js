@@ -75,7 +75,7 @@ export class Sheet {
 
   #cell(item, place) {
     const open = h(
-      "button", { type: "button", class: "cell-open", tabIndex: -1, onClick: (event) => this.#clicked(place, event) },
+      "button", { type: "button", class: "cell-open", tabIndex: -1, dataset: { keys: "page" }, onClick: (event) => this.#clicked(place, event) },
       picture(item, { size: 320 }), h("span", { class: "cell-line" }), h("span", { class: "cell-foot" }),
     );
     const pick = h("input", { type: "checkbox", tabIndex: -1, "aria-label": `Select ${item.name}`, onClick: (event) => this.#picked(place, event) });
