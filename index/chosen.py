@@ -21,15 +21,17 @@ CHOSEN: Final = ("flagged", "near", "search")  # the rater saw the image for its
 COLUMNS = "id, batch, item, category, level, rater, origin, given, undone"
 
 # Of content that the item has no more, a judgement says nothing.
-_OF_THIS_CONTENT = """
-EXISTS (SELECT 1 FROM items WHERE items.id = judgements.item
-        AND (items.row IS NULL OR judgements.row IS NULL OR items.row = judgements.row))
-"""
+_OF_THIS_CONTENT = "(items.row IS NULL OR {one}.row IS NULL OR items.row = {one}.row)"
 STANDING_WHERE = f"""
-SELECT {COLUMNS} FROM (
-    SELECT max(id) AS newest, {COLUMNS} FROM judgements
-    WHERE undone IS NULL AND {_OF_THIS_CONTENT} AND {{which}} GROUP BY item, category, rater
-) WHERE level IS NOT NULL
+SELECT {", ".join(f"one.{name}" for name in COLUMNS.split(", "))}
+FROM judgements AS one JOIN items ON items.id = one.item
+WHERE one.undone IS NULL AND one.level IS NOT NULL AND {_OF_THIS_CONTENT.format(one="one")}
+    AND {{which}} AND NOT EXISTS (
+        SELECT 1 FROM judgements AS newer
+        WHERE newer.item = one.item AND newer.category = one.category AND newer.rater = one.rater
+            AND newer.id > one.id AND newer.undone IS NULL
+            AND {_OF_THIS_CONTENT.format(one="newer")}
+    )
 """
 STANDING = STANDING_WHERE.format(which="TRUE")
 _NO_ROW = -1  # in before_chosen: says that a category is there, also where it has no row
@@ -154,7 +156,7 @@ def settle(database: sqlite3.Connection, batch: str) -> None:
         f" AND NOT EXISTS ({said} AND said.origin NOT IN ({origins}))",
         (batch,),
     )
-    for category in _chosen_in(database) - _told_before(database):
+    for category in _chosen_in(database, batch) - _told_before(database, batch):
         database.execute(_BEFORE, (category, None))
 
 
@@ -166,18 +168,27 @@ def _release(database: sqlite3.Connection, batch: str) -> None:
         f" AND NOT EXISTS ({filed}) AND NOT EXISTS ({said})",
         (batch,),
     )
-    for category in _told_before(database) - _chosen_in(database):
+    for category in _told_before(database, batch) - _chosen_in(database, batch):
         if not database.execute(_SINCE, (category, None)).fetchall():
             database.execute("DELETE FROM before_chosen WHERE category = ?", (category,))
 
 
-def _chosen_in(database: sqlite3.Connection) -> set[str]:
-    return {name for (name,) in database.execute("SELECT DISTINCT category FROM chosen")}
+def _chosen_in(database: sqlite3.Connection, batch: str) -> set[str]:
+    """Return in which categories of a batch anything is chosen."""
+    query = (
+        "SELECT DISTINCT category FROM judgements WHERE batch = ?"
+        " AND category IN (SELECT category FROM chosen)"
+    )
+    return {name for (name,) in database.execute(query, (batch,))}
 
 
-def _told_before(database: sqlite3.Connection) -> set[str]:
-    query = "SELECT category FROM before_chosen WHERE row = ?"
-    return {name for (name,) in database.execute(query, (_NO_ROW,))}
+def _told_before(database: sqlite3.Connection, batch: str) -> set[str]:
+    """Return for which categories of a batch it is known what had labels before."""
+    query = (
+        "SELECT DISTINCT category FROM judgements WHERE batch = ?"
+        " AND (?, category) IN (SELECT row, category FROM before_chosen)"
+    )
+    return {name for (name,) in database.execute(query, (batch, _NO_ROW))}
 
 
 def _numbers(corpus: Reading, query: str, *values: object) -> Rows:

@@ -208,9 +208,9 @@ def standing(corpus: Reading, items: Iterable[int] | None = None) -> list[Judgem
         In the order in which they came.
     """
     if items is None:
-        return _judgements(corpus, f"{STANDING} ORDER BY id")
+        return _judgements(corpus, f"{STANDING} ORDER BY one.id")
     query = STANDING_WHERE.format(which="item IN (SELECT value FROM json_each(?1))")
-    return _judgements(corpus, f"{query} ORDER BY id", json.dumps(list(items)))
+    return _judgements(corpus, f"{query} ORDER BY one.id", json.dumps(list(items)))
 
 
 def rater_of(corpus: Reading, batch: str) -> str | None:

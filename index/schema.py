@@ -111,6 +111,7 @@ CREATE TABLE chosen (
     category TEXT NOT NULL,
     PRIMARY KEY (row, category)
 ) WITHOUT ROWID;
+CREATE INDEX chosen_by_category ON chosen (category);
 
 -- Contents that had a label in a category before the first was chosen in it; and row -1 for each
 -- such category.
