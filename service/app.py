@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Final
 
 import anyio.to_thread
@@ -19,24 +17,45 @@ from fastapi.security import HTTPBearer
 
 from clipcal import __version__
 from clipcal.index.decoding import decoding_of
-from clipcal.service import routes
 from clipcal.service.context import Context
 from clipcal.service.documented import PATH, document, only_documented
 from clipcal.service.encoder import SharedEncoder
 from clipcal.service.limits import SmallBodies, Timely
 from clipcal.service.metrics import Counted, Metrics
 from clipcal.service.problems import EVERYWHERE, Unforeseen, handle_problems
+from clipcal.service.routes import (
+    calibration,
+    encode,
+    health,
+    items,
+    labels,
+    review,
+    search,
+    thresholds,
+)
 from clipcal.service.security import Guard, Hardened
 from clipcal.service.settings import Settings
 from clipcal.service.static import mount_page
 from clipcal.service.workspace import Workspace
 
+PARTS: Final = (health, encode, items, search, labels, review, calibration, thresholds)
 THREADS: Final = 96  # requests at work; most of them wait for the model
 _SUMMARY = "Embed, classify, search, label and move thresholds, on one corpus."
 _DESCRIPTION = """\
 Images are named by their ids, categories and levels by their names. Errors are
 `application/problem+json` (RFC 9457). Nothing is written by GET. Labels are on the disk before
 they are acknowledged."""
+
+_TAGS = [
+    {"name": "health", "description": "What runs, how busy it is, and handing in the token."},
+    {"name": "encode", "description": "Uploaded images: embedded, classified, scored."},
+    {"name": "items", "description": "Images of the corpus, and those that failed."},
+    {"name": "search", "description": "By a sentence, an image, or what is flagged."},
+    {"name": "labels", "description": "What people say: given, taken back, brought and fetched."},
+    {"name": "review", "description": "What to look at next, and what labels are worth so far."},
+    {"name": "calibration", "description": "Categories, prompt sets, thresholds as they are."},
+    {"name": "thresholds", "description": "Thresholds tried out; nothing is written."},
+]
 
 
 def create_app(settings: Settings, *, encoder: SharedEncoder | None = None) -> FastAPI:
@@ -68,6 +87,7 @@ def create_app(settings: Settings, *, encoder: SharedEncoder | None = None) -> F
         version=__version__,
         summary=_SUMMARY,
         description=_DESCRIPTION,
+        openapi_tags=_TAGS,
         openapi_url=PATH,
         docs_url=None,
         redoc_url=None,
@@ -96,9 +116,8 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
 def _add_routes(app: FastAPI) -> None:
     token = HTTPBearer(auto_error=False, description="Where the service was started with a token.")
     checks = [Security(token), Depends(only_documented)]
-    for module in iter_modules(routes.__path__):
-        router = import_module(f"{routes.__name__}.{module.name}").router
-        app.include_router(router, dependencies=checks, responses=dict(EVERYWHERE))
+    for part in PARTS:
+        app.include_router(part.router, dependencies=checks, responses=dict(EVERYWHERE))
 
 
 def _protect(app: FastAPI, context: Context) -> None:

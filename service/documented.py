@@ -25,6 +25,7 @@ def document(app: FastAPI) -> None:
                 summary=app.summary,
                 description=app.description,
                 routes=app.routes,
+                tags=app.openapi_tags,
             )
             made["components"]["schemas"] |= problem_schemas()
             made["paths"][SESSION]["post"]["security"] = []
