@@ -122,6 +122,7 @@ def gather_material(
     plan: CalibrationPlan,
     labels: str,
     match: Match | None = None,
+    scored: CorpusScores | None = None,
 ) -> Material:
     """Score a corpus, find the labelled images in it, and learn where that was asked for.
 
@@ -141,6 +142,8 @@ def gather_material(
         The label files, as a shell takes them.
     match : Match, optional
         Where the labelled images are, if that is known; else they are looked for by their names.
+    scored : CorpusScores, optional
+        The corpus's scores by this prompt set and rule, where they are at hand.
 
     Returns
     -------
@@ -155,7 +158,7 @@ def gather_material(
     """
     vectors = prompt_vectors(corpus, prompt_set, source)
     rule = rule_for(plan.rule, corpus.model, source.model)
-    scored = score_corpus(corpus, vectors, rule)
+    scored = scored or score_corpus(corpus, vectors, rule)
     if match is None:
         match = match_images(table.images, scored.uris, scored.sha256s)
     else:

@@ -34,6 +34,7 @@ from clipcal.calibrate.people import agreement_of
 from clipcal.calibrate.plan import CalibrationPlan, plan_of
 from clipcal.calibrate.records import OverallModel
 from clipcal.calibrate.reference import reference_of
+from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.calibrate.scoring.under_contract import (
     TextSource,
     choose_prompt_set,
@@ -159,6 +160,7 @@ def material_of(
     prompts: str | PromptSet | None = None,
     source: TextSource | None = None,
     plan: CalibrationPlan | None = None,
+    scored: CorpusScores | None = None,
 ) -> Material:
     """Gather what a calibration would be made of, and fit nothing.
 
@@ -166,6 +168,8 @@ def material_of(
     ----------
     corpus, labels, prompts, source, plan
         As for `calibrate_corpus`; a pool may be empty.
+    scored : CorpusScores, optional
+        The scores that a pool's places are among, by the prompt set and the plan's rule.
 
     Returns
     -------
@@ -184,7 +188,7 @@ def material_of(
     named = _as_typed(labels, corpus, prompts, source, plan)
     if isinstance(labels, Pool):
         table, match = labels.table, labels.match
-        return gather_material(corpus, prompt_set, table, source, plan, named, match)
+        return gather_material(corpus, prompt_set, table, source, plan, named, match, scored)
     table = read_tables(_files(labels), prompt_set, plan.goal, plan)
     return gather_material(corpus, prompt_set, table, source, plan, named)
 

@@ -87,9 +87,10 @@ def first_and_last_uri(corpus: Reading, prefix: str = "") -> tuple[str, str] | N
     tuple of str or None
         None where there is no such name.
     """
-    query = "SELECT min(uri), max(uri) FROM items WHERE uri >= ?"
-    after = f" AND uri < '{prefix[:-1]}{chr(ord(prefix[-1]) + 1)}'" if prefix else ""
-    ((first, last),) = corpus.read(query + after, prefix)
+    query, ends = "SELECT min(uri), max(uri) FROM items WHERE uri >= ?", [prefix]
+    if prefix:
+        query, ends = f"{query} AND uri < ?", [prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)]
+    ((first, last),) = corpus.read(query, *ends)
     return None if first is None else (first, last)
 
 

@@ -121,6 +121,8 @@ class View:
         From low to high: the calibration's, else the prompt set's, else yes and no.
     scored : CorpusScores
         The scores of every embedded image.
+    plain : CorpusScores
+        The scores by the rule alone, where a calibration has learned others.
     judged : Judged
         What the calibration says of them.
     ids : Int64[(n,)]
@@ -138,6 +140,7 @@ class View:
     rule: ScoreRule
     levels: tuple[str, ...]
     scored: CorpusScores
+    plain: CorpusScores
     judged: Judged
     ids: Rows
     names: Names
@@ -246,11 +249,12 @@ def build_view(
     if contract is None:
         prompt_set = choose_prompt_set(corpus, settings.prompts)
         vectors, rule = prompt_vectors(corpus, prompt_set, source), MARGIN
-        scored = score_corpus(corpus, vectors, rule)
+        scored = plain = score_corpus(corpus, vectors, rule)
         levels = tuple(prompt_set.levels) or BINARY
     else:
         vectors, rule = terms_of(corpus, contract, prompts=settings.prompts, source=source)
-        scored = with_heads(score_corpus(corpus, vectors, rule), corpus, contract.heads)
+        plain = score_corpus(corpus, vectors, rule)
+        scored = with_heads(plain, corpus, contract.heads)
         prompt_set, levels = vectors.prompt_set, contract.levels
     return View(
         version=version,
@@ -262,6 +266,7 @@ def build_view(
         rule=rule,
         levels=levels,
         scored=scored,
+        plain=plain,
         judged=judge_scores(scored.scores, scored.categories, contract, prompt_set),
         ids=cast(ItemTexts, scored.uris).ids,
         names=names_of(corpus),

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +24,7 @@ from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.scoring.under_contract import PROMPTS_NOTE, TextSource
 from clipcal.calibrate.trial.what_if import Trial
 from clipcal.calibrate.workflow import material_of
-from clipcal.errors import CorpusBusy
+from clipcal.errors import ClipcalError, CorpusBusy
 from clipcal.index.lookup import change
 from clipcal.index.neighbours import refresh_index
 from clipcal.index.store import Corpus
@@ -33,7 +35,22 @@ from clipcal.service.settings import Settings
 from clipcal.service.view import View, build_view
 
 Stamp = tuple[int, int, int] | None  # of a file: modified, size, inode; None where there is none
+LARGE: Final = 200_000  # images, from which on a view is not made anew after every commit
+STAYS: Final = 5.0  # seconds that it stays while another process embeds
 _PLANS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Recent:
+    """A view of many images, which took a while to build."""
+
+    view: View
+    applied: Hashable
+    until: float
+
+    def serves(self, applied: Hashable) -> bool:
+        """Whether it will do although images may have come: not under another calibration."""
+        return self.applied == applied and time.monotonic() < self.until
 
 
 class Workspace:
@@ -67,10 +84,13 @@ class Workspace:
         self._writing = threading.RLock()
         self._calibrations: Newest[tuple[str, Contract] | None] = Newest()
         self._views: Newest[View] = Newest()
+        self._recent: _Recent | None = None
         self._pools: Newest[Pool] = Newest(2)
         self._materials: Newest[Material] = Newest(_PLANS)
         self._trials: Newest[Trial] = Newest(_PLANS)
         self._refresh_index()
+        with suppress(ClipcalError):  # whoever asks is told
+            self.view()
 
     @contextmanager
     def writing(self) -> Iterator[Corpus]:
@@ -85,7 +105,7 @@ class Workspace:
             yield self._writer
 
     def view(self) -> View:
-        """The corpus as it is now.
+        """The corpus as it is now; one of many images may be some seconds old.
 
         Raises
         ------
@@ -93,11 +113,18 @@ class Workspace:
             If the corpus is empty, or the calibration cannot be read or is not of this corpus.
         """
         calibration, contract = self._calibration() or (None, None)
-        version = (self.corpus.mark(), self.corpus.rows, calibration, self._prompts())
-        return self._views.get(
+        applied = (calibration, self._prompts())
+        recent = self._recent
+        if recent is not None and recent.serves(applied):
+            return recent.view
+        version = (self.corpus.mark(), self.corpus.rows, *applied)
+        view = self._views.get(
             version,
             lambda: build_view(self.corpus, self.settings, version, contract, calibration),
         )
+        if len(view.ids) >= LARGE:
+            self._recent = _Recent(view, applied, time.monotonic() + STAYS)
+        return view
 
     def pool(self, view: View | None = None) -> Pool:
         """What people say of the images now.
@@ -165,8 +192,14 @@ class Workspace:
 
     def _gather(self, view: View, pool: Pool, plan: CalibrationPlan) -> Material:
         settings = self.settings
-        source = TextSource(settings.prompt_vectors, settings.model, settings.device)
-        found = material_of(self.corpus, pool, prompts=view.prompt_set, source=source, plan=plan)
+        found = material_of(
+            self.corpus,
+            pool,
+            prompts=view.prompt_set,
+            source=TextSource(settings.prompt_vectors, settings.model, settings.device),
+            plan=plan,
+            scored=view.plain if plan.rule == str(view.rule) else None,
+        )
         if not np.array_equal(found.scored.rows, view.scored.rows):
             raise overloaded("Images came or went meanwhile. Ask again.")
         return found

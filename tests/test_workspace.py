@@ -150,6 +150,23 @@ def test_many_threads_build_one_view(
     assert len({id(view) for view in views}) == 1
 
 
+def test_a_view_of_many_images_stays_for_a_while_but_not_under_another_calibration(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LARGE", IMAGES)
+    monkeypatch.setattr(module, "STAYS", 3600.0)
+    workspace = Workspace(settings_of(folder))
+    before = workspace.view()
+    add(folder / "corpus")
+    assert workspace.view() is before
+    (folder / "calibration.json").unlink()
+    assert len(workspace.view().ids) == IMAGES + 1
+    monkeypatch.setattr(module, "STAYS", 0.0)
+    workspace = Workspace(settings_of(folder))
+    add(folder / "corpus", "/elsewhere/newer.jpg")
+    assert len(workspace.view().ids) == IMAGES + 2
+
+
 def test_what_cannot_be_served_says_why(folder: Path) -> None:
     workspace = Workspace(settings_of(folder))
     file = folder / "calibration.json"
@@ -263,16 +280,16 @@ def test_material_and_trial_are_made_once_until_labels_or_draws_change(
     assert workspace.material(plan) is not material
 
 
-def test_material_of_images_that_came_since_is_refused_for_now(
-    workspace: Workspace, folder: Path
-) -> None:
+def test_material_is_of_the_view_that_the_caller_has(workspace: Workspace, folder: Path) -> None:
     view, other = workspace.view(), Corpus.open(folder / "corpus")
     label_all(other, view.ids.tolist(), "alcohol")
     add(folder / "corpus")
-    with pytest.raises(Refused) as refused:
-        workspace.material(CalibrationPlan(), view)
-    assert refused.value.status == 503
+    assert workspace.material(CalibrationPlan(), view).scored is view.plain
     assert len(workspace.material(CalibrationPlan()).scored.rows) == IMAGES + 1
+    with pytest.raises(Refused) as refused:  # by another rule images are scored as they are now
+        workspace.material(CalibrationPlan(rule="max"), view)
+    assert refused.value.status == 503
+    assert len(workspace.material(CalibrationPlan(rule="max")).scored.rows) == IMAGES + 1
 
 
 # --- made once --------------------------------------------------------------------------------
