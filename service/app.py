@@ -26,6 +26,7 @@ from clipcal.service.problems import EVERYWHERE, Unforeseen, handle_problems
 from clipcal.service.routes import (
     calibration,
     encode,
+    exchange,
     health,
     items,
     labels,
@@ -38,7 +39,7 @@ from clipcal.service.settings import Settings
 from clipcal.service.static import mount_page
 from clipcal.service.workspace import Workspace
 
-PARTS: Final = (health, encode, items, search, labels, review, calibration, thresholds)
+PARTS: Final = (health, encode, items, search, labels, exchange, review, calibration, thresholds)
 THREADS: Final = 96  # requests at work; most of them wait for the model
 _SUMMARY = "Embed, classify, search, label and move thresholds, on one corpus."
 _DESCRIPTION = """\

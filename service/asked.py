@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import numpy as np
 
-from clipcal.service.problems import unprocessable
+from clipcal.index.judgements import rater_of
+from clipcal.index.reading import Reading
+from clipcal.service.problems import conflict, too_large, unprocessable
+from clipcal.service.settings import Settings
 from clipcal.service.view import View
 
 _MOST_NAMED: Final = 20
@@ -56,6 +59,27 @@ def require_labels(view: View, labels: Iterable[tuple[int, str, str | None]]) ->
                 f"which takes a label back."
             )
     _require_items(view, sorted({item for item, *_ in asked}))
+
+
+def require_number(settings: Settings, labels: int) -> None:
+    """Refuse more labels than are taken at once: 413."""
+    most = settings.limits.labels
+    if labels > most:
+        raise too_large(
+            f"There are {labels:,} labels in one request, and {most:,} are taken at once. Send "
+            f"them in several."
+        )
+
+
+def require_owner(corpus: Reading, batch: str, raters: Collection[str]) -> str | None:
+    """Return whose a batch is, None where nothing was said as that; 409 if none of `raters`'."""
+    owner = rater_of(corpus, batch)
+    if owner is not None and owner not in raters:
+        raise conflict(
+            f"The labels {batch!r} are those of {owner}, not of {', '.join(sorted(raters))}. Name "
+            f"a batch of your own."
+        )
+    return owner
 
 
 def _require_items(view: View, items: Sequence[int]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +16,9 @@ from clipcal.calibrate.workflow import Calibrated
 from clipcal.service.problems import conflict
 from clipcal.service.schemas.calibration import BandsView, CalibrationView, CutView
 from clipcal.service.schemas.common import Amount, Rate
+from clipcal.service.sentences import Hide
 from clipcal.service.workspace import Workspace
 
-Hide = Callable[[str], str]  # takes the machine's folders out of a sentence
 _LOCK: Final = "calibration.lock"
 
 

@@ -13,7 +13,6 @@ from clipcal.calibrate.workflow import Calibrated, calibrate_corpus
 from clipcal.prompts.promptset import packaged_sets
 from clipcal.service.asked import require_level
 from clipcal.service.calibrations import (
-    Hide,
     calibration_view,
     file_hash,
     require_unchanged,
@@ -21,7 +20,7 @@ from clipcal.service.calibrations import (
 )
 from clipcal.service.context import Context, Serving
 from clipcal.service.plans import plan_for
-from clipcal.service.problems import PROBLEMS, not_found, without_paths
+from clipcal.service.problems import PROBLEMS, not_found
 from clipcal.service.schemas.calibration import (
     CalibrationView,
     CategoriesReply,
@@ -31,6 +30,7 @@ from clipcal.service.schemas.calibration import (
     PromptSets,
 )
 from clipcal.service.schemas.common import CategoryInfo
+from clipcal.service.sentences import hiding
 from clipcal.service.view import View
 
 router = APIRouter(prefix="/v1", tags=["calibration"])
@@ -88,7 +88,7 @@ def get_calibration(serving: Serving) -> CalibrationView:
             "There is no calibration yet. Label images that /v1/review/queue suggests, then fit "
             "one: POST /v1/calibrations, or: clipcal calibrate --labels FILE.csv"
         )
-    return calibration_view(view.contract, view.calibration, _hiding(serving, view))
+    return calibration_view(view.contract, view.calibration, hiding(serving.settings, view))
 
 
 @router.post(
@@ -113,7 +113,7 @@ def fit_calibration(serving: Serving, wish: FitCalibration) -> Fitted:
         done = _fit(serving, view, plan)
     if wish.save:
         save(serving.workspace, done, wish.replaces)
-    hide = _hiding(serving, view)
+    hide = hiding(serving.settings, view)
     told = calibration_view(done.contract, file_hash(done.contract), hide)
     return Fitted(saved=wish.save, calibration=told, notes=[hide(note) for note in done.notes])
 
@@ -143,8 +143,3 @@ def _asked(view: View, wish: FitCalibration) -> CalibrationPlan:
 def _placed(view: View, one: PlacedThreshold) -> Placed:
     level = require_level(view, one.category, one.level)
     return Placed(one.category, level, one.threshold, one.upper)
-
-
-def _hiding(serving: Context, view: View) -> Hide:
-    """Make what takes the machine's folders out of a sentence."""
-    return lambda text: without_paths(view.names.hide(text), serving.settings)

@@ -6,10 +6,13 @@ What is acknowledged is on the disk: a reply to a label is sent once its transac
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from clipcal.calibrate.labels.exchange.importing import undo_import
+from clipcal.errors import LabelError
 from clipcal.index.judgements import (
     Judgement,
     Said,
@@ -22,9 +25,10 @@ from clipcal.index.judgements import (
 )
 from clipcal.index.lookup import items_by_id
 from clipcal.index.reading import Reading
-from clipcal.service.asked import require_labels
+from clipcal.index.store import Corpus
+from clipcal.service.asked import require_labels, require_number, require_owner
 from clipcal.service.context import Context, Serving
-from clipcal.service.problems import PROBLEMS, conflict, not_found, too_large
+from clipcal.service.problems import PROBLEMS, not_found
 from clipcal.service.schemas.common import Name
 from clipcal.service.schemas.labels import (
     GiveLabels,
@@ -82,14 +86,14 @@ def give_labels(serving: Serving, given: GiveLabels, response: Response) -> Labe
     gets one. What the rater said before of the same image and category is replaced, and stands
     again when the batch is undone.
     """
-    _check_number(serving, len(given.labels))
+    require_number(serving.settings, len(given.labels))
     levels = {(one.item, one.category): one.level for one in given.labels}
     if given.preview:
         response.status_code = 200
         return _previewed(serving, given, levels)
     view = serving.workspace.view()
     with serving.workspace.writing() as corpus:
-        if not _kept_before(corpus, given.batch, given.rater):
+        if require_owner(corpus, given.batch, {given.rater}) is None:
             _check_labels(view, levels)
         counts = _counts(corpus, levels, given.rater)
         said = [Said(item, category, level) for (item, category), level in levels.items()]
@@ -108,12 +112,12 @@ def give_labels(serving: Serving, given: GiveLabels, response: Response) -> Labe
 def undo_labels(serving: Serving, batch: UndoLabels) -> LabelsUndone:
     """Undo all labels of a batch; what the rater said before stands again."""
     with serving.workspace.writing() as corpus:
-        if not _kept_before(corpus, batch.batch, batch.rater):
-            raise not_found(
-                f"No labels were given as {batch.batch!r}. /v1/labels lists those that were."
-            )
-        undone = undo(corpus, batch.batch, rater=batch.rater)
-    return LabelsUndone(batch=batch.batch, undone=len(undone))
+        owner = rater_of(corpus, batch.batch)
+        if owner is not None:
+            require_owner(corpus, batch.batch, {batch.rater or owner})
+            undone = undo(corpus, batch.batch, rater=owner)
+            return LabelsUndone(batch=batch.batch, undone=len(undone))
+    return LabelsUndone(batch=batch.batch, undone=_undo_import(serving, batch))
 
 
 @router.get(
@@ -127,32 +131,24 @@ def list_raters(serving: Serving) -> Raters:
     return Raters(raters=raters(serving.workspace.corpus))
 
 
-def _check_number(serving: Context, labels: int) -> None:
-    most = serving.settings.limits.labels
-    if labels > most:
-        raise too_large(
-            f"There are {labels:,} labels in one request, and {most:,} are taken at once. Send "
-            f"them in several batches."
-        )
-
-
 def _check_labels(view: View, levels: Levels) -> None:
     require_labels(view, [(*cell, level) for cell, level in levels.items()])
 
 
-def _kept_before(corpus: Reading, batch: str, rater: str) -> bool:
-    """Whether a batch is kept already; 409 where it is another rater's."""
-    owner = rater_of(corpus, batch)
-    if owner not in (None, rater):
-        raise conflict(
-            f"The labels {batch!r} are those of {owner}, not of {rater}. Name a batch of your own."
-        )
-    return owner is not None
+def _undo_import(serving: Context, batch: UndoLabels) -> int:
+    """Undo what a file brought; 404 where there is nothing of that name."""
+    with closing(Corpus.open(serving.settings.corpus)) as corpus:
+        try:
+            return len(undo_import(corpus, batch.batch, rater=batch.rater))
+        except LabelError as error:
+            raise not_found(
+                f"No labels were given as {batch.batch!r}. /v1/labels lists those that were."
+            ) from error
 
 
 def _previewed(serving: Context, given: GiveLabels, levels: Levels) -> LabelsKept:
     corpus = serving.workspace.corpus
-    again = _kept_before(corpus, given.batch, given.rater)
+    again = require_owner(corpus, given.batch, {given.rater}) is not None
     _check_labels(serving.workspace.view(), levels)
     counts = _counts(corpus, levels, given.rater)
     return LabelsKept(batch=given.batch, preview=True, again=again, **counts)

@@ -10,6 +10,7 @@ from clipcal.service.schemas.common import Name, Reply, Request
 
 Origin = Literal["given", "random", "suggested", "flagged", "near", "search"]
 ExchangeFormat = Literal["csv", "label-studio", "coco", "imagefolder"]
+Selection = Literal["labelled", "suggested", "flagged", "near", "all"]
 Batch = Annotated[str, Field(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 ItemId = Annotated[int, Field(ge=1, le=2**53)]
 
@@ -50,10 +51,14 @@ class LabelsKept(Reply):
 
 
 class UndoLabels(Request):
-    """Take a batch back, whole."""
+    """Take a batch back, whole.
 
-    batch: Batch
-    rater: Name
+    With `rater` it must be this rater's; an import, which may hold several raters' labels, is
+    taken back without.
+    """
+
+    batch: str = Field(min_length=1, max_length=1_000)
+    rater: Name | None = None
 
 
 class LabelsUndone(Reply):
@@ -86,14 +91,20 @@ class LabelHistory(Reply):
 
 
 class LabelsImported(Reply):
-    """What an uploaded label file holds, and what became of it."""
+    """What an uploaded label file holds, and what became of it.
+
+    `unmatched` names images that the corpus does not hold, and `ambiguous` those that could be
+    several. `written` counts the labels that were kept: none where the batch was kept before.
+    """
 
     batch: str
     preview: bool
     format: str
+    written: int
     new: int
     changed: int
     same: int
+    raters: list[str]
     unmatched: list[str]
     ambiguous: list[str]
     notes: list[str]
