@@ -1,4 +1,4 @@
-r"""How far a guarantee is, while labels come in, such as 12 positives.
+r"""How far each guarantee is while labels come in, in a line for people.
 
 What is said of status, threshold and further labels is what a calibration of the same labels
 would say; what takes it time (bootstrap, cross-fitting, raters) is left out.

@@ -101,9 +101,9 @@ def plan_of(contract: Contract) -> CalibrationPlan:
     CalibrationPlan
         Target or bands, confidence, joint, hold-out, seed, score rule, learning, probabilities
         and their shift, overall verdict and placed thresholds as they were. Three things are not
-        on record: how several raters' labels became one (`raters` is the majority), into how many
-        folds it was cross-fitted where that could not be done (`folds` is as usual), and whether
-        maps to probabilities were chosen or named: one kind for all counts as named.
+        on record: how several raters' labels became one (`raters` is the majority); that it was
+        not to be cross-fitted (`folds` is then as usual); and whether maps to probabilities were
+        chosen or named (one kind throughout counts as named).
     """
     cuts = [cut for levels in contract.categories.values() for cut in levels.values()]
     evaluated = contract.crossfit

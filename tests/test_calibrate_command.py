@@ -226,3 +226,73 @@ def test_decisions_are_only_written_as_what_they_are(run: Run) -> None:
     done = rescore(run, "-o", Path("d.parquet"))
     assert done.exit_code == 2
     assert ".csv" in done.stderr
+
+
+# --- thresholds placed by hand --------------------------------------------------------------
+
+
+def placed(run: Run, *options: object) -> dict[str, dict[str, dict[str, object]]]:
+    result = calibrate(run, "--target", "recall=0.5", "--folds", "0", "--json", *options)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)["categories"]
+
+
+def test_a_placed_threshold_is_the_one_that_decides(run: Run, tmp_path: Path) -> None:
+    options = ("--threshold", "fire:minor=0.05", "--threshold", "fire:major=0.3")
+    cuts = placed(run, *options, "--upper", "fire:major=0.4")
+    assert (cuts["fire"]["minor"]["threshold"], cuts["fire"]["major"]["threshold"]) == (0.05, 0.3)
+    assert cuts["fire"]["major"]["bands"]["by_hand"]
+    assert not cuts["water"]["minor"]["by_hand"]
+    assert rescore(run).exit_code == 0
+    with (tmp_path / "d.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows:
+        score = np.float32(row["fire_score"])
+        level = ("none", "minor", "major")[int(score >= np.float32(0.05)) + int(score >= 0.3)]
+        assert row["fire"] == level
+        band = ("allow", "review", "block")[int(score >= np.float32(0.3)) + int(score >= 0.4)]
+        assert row["fire_major_band"] == band
+
+
+def test_the_tables_say_which_thresholds_were_placed(run: Run) -> None:
+    shown = calibrate(run, "--folds", "0", "--threshold", "fire:major=0.9").output
+    assert "estimated, by hand" in shown
+    assert "some thresholds placed by hand" in shown
+    assert "nothing is promised of it" in shown
+
+
+def test_a_report_tells_placed_thresholds_from_fitted_ones(run: Run, tmp_path: Path) -> None:
+    placed(run, "--threshold", "fire:major=0.9", "--upper", "water:minor=0.8")
+    page = tmp_path / "report.html"
+    done = run("report", "--calibration", Path("c.json"), "-o", page)
+    assert done.exit_code == 0, done.output
+    text = page.read_text("utf-8")
+    assert "placed by hand" in text
+    assert "Placed by hand; nothing is guaranteed." in text
+
+
+def test_a_threshold_needs_no_labels(run: Run, tmp_path: Path) -> None:
+    own = ("--prompts", Path("own.toml"), "-o", Path("c.json"))
+    done = run("calibrate", *own, "--threshold", "fire:minor=0.1")
+    assert done.exit_code == 0, done.output
+    cut = Contract.load(tmp_path / "c.json").categories["fire"]["minor"]
+    assert (cut.status, cut.threshold, cut.n) == ("estimated", 0.1, 0)
+    assert run("calibrate", *own).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--threshold", "fire"], 2, "places no threshold"),
+        (["--upper", "fire:minor=x"], 2, "places no threshold"),
+        (["--threshold", "fire=0.1"], 1, "has several levels"),
+        (["--threshold", "earth:minor=0.1"], 1, "no category 'earth'"),
+        (["--threshold", "fire:minor=0.3", "--threshold", "fire:major=0.1"], 1, "must not cross"),
+    ],
+)
+def test_a_threshold_that_cannot_be_placed_says_why(
+    run: Run, options: list[str], code: int, said: str
+) -> None:
+    result = calibrate(run, *options)
+    assert result.exit_code == code
+    assert said in " ".join(f"{result.output} {result.exception}".split())
