@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from clipcal.service.settings import Settings
 
 TOKEN = "CLIPCAL_TOKEN"
-_NEEDED = ("fastapi", "multipart", "prometheus_client", "uvicorn")
+_NEEDED = ("fastapi", "prometheus_client", "python_multipart", "uvicorn")
 _SHORTEST = 16  # characters of a token
 
 

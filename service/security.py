@@ -124,7 +124,7 @@ class Guard:
         headers = Headers(scope=scope)
         self._hosts.check(headers.get("host", ""))
         if scope["method"] not in SAFE or _of_the_api(scope):
-            _check_origin(headers)
+            self._hosts.check_origin(headers)
         if _of_the_api(scope) and scope["path"] != SESSION and self._token is not None:
             _check_token(headers, self._token)
 
@@ -172,26 +172,14 @@ def _unknown() -> Refused:
     )
 
 
-def _check_origin(headers: Headers) -> None:
-    """Refuse what a page of another site sends.
-
-    Browsers tell where a request comes from; other programs say nothing, and could say anything.
-    """
-    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    elsewhere = site not in (None, "same-origin", "none")
-    if origin is not None:
-        elsewhere |= origin.partition("://")[2].lower() != headers.get("host", "").lower()
-    if elsewhere:
-        raise Refused(403, "A page of another site may not ask this service.")
-
-
 class _Hosts:
     """The names by which the service may be asked."""
 
     def __init__(self, settings: Settings) -> None:
         self._open = settings.host in WILDCARDS
         self._any = self._open and settings.token is not None
-        self._known = {host.lower() for host in (*LOOPBACK, settings.host, *settings.hosts)}
+        self._named = {host.lower() for host in settings.hosts}
+        self._known = {*LOOPBACK, settings.host.lower(), *self._named}
 
     def check(self, written: str) -> None:
         """Refuse a host that is not ours.
@@ -206,6 +194,21 @@ class _Hosts:
                 f"{host[:100] or 'An unnamed host'} is not a name of this service. Whoever runs "
                 f"it can add one: --host-name NAME",
             )
+
+    def check_origin(self, headers: Headers) -> None:
+        """Refuse what a page of another site sends.
+
+        Browsers tell where a request comes from; other programs say nothing, and could say
+        anything. A proxy may ask by a name of its own, and then the page has one that was given.
+        """
+        site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+        elsewhere = site not in (None, "same-origin", "none")
+        if origin is not None:
+            page = origin.partition("://")[2].lower()
+            ours = page == headers.get("host", "").lower() or _without_port(page) in self._named
+            elsewhere |= not ours
+        if elsewhere:
+            raise Refused(403, "A page of another site may not ask this service.")
 
 
 def _without_port(written: str) -> str:

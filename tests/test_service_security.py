@@ -198,6 +198,16 @@ def test_our_own_page_and_programs_may_ask(service: Service, headers: dict[str, 
     assert reply.status_code == 200
 
 
+def test_a_page_behind_a_proxy_may_ask_by_the_name_that_was_given(
+    start: Callable[..., Service],
+) -> None:
+    service = start(hosts=("clips.example",))
+    for origin, status in (("https://clips.example", 200), ("https://other.example", 403)):
+        headers = {"origin": origin, "sec-fetch-site": "same-origin"}
+        reply = service.client.post("/v1/session", json={"token": ""}, headers=headers)
+        assert reply.status_code == status
+
+
 def test_a_cookie_does_not_let_another_site_in(guarded: Service) -> None:
     guarded.client.post("/v1/session", json={"token": TOKEN})
     evil = {"origin": "https://evil.example"}
