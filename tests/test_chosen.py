@@ -173,7 +173,8 @@ def test_chosen_images_are_drawn_like_any_and_are_not_asked_for_again(corpus: Co
         assert min(asked) >= 300
         number = drawn.remember(corpus)
         among = np.count_nonzero(rows_of(corpus, number) < 300)
-        assert drawn.known == among
+        assert drawn.known == among > 0
+        assert not drawn.exhausted
         assert len(asked) == len(rows_of(corpus, number)) - among
 
 

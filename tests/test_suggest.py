@@ -281,7 +281,9 @@ def test_copies_are_suggested_once(corpus: Corpus) -> None:
 
 
 def test_when_nothing_is_left_it_is_said(corpus: Corpus) -> None:
-    assert len(draw(corpus, 2 * IMAGES).suggestions) == IMAGES
+    drawn = draw(corpus, 2 * IMAGES)
+    assert len(drawn.suggestions) == IMAGES
+    assert drawn.exhausted
     with pytest.raises(CalibrationError, match="are labelled or suggested"):
         draw(corpus)
 
