@@ -42,7 +42,7 @@ def health(
         device=settings.device,
         provider=encoder.provider,
         arithmetic=encoder.arithmetic,
-        note=encoder.note,
+        note=encoder.note and without_paths(encoder.note, settings),
         problem=problem,
         images=len(view.ids),
         failed=corpus.count("failed"),
