@@ -432,6 +432,39 @@ def test_a_bad_line_is_named():
         read("image,gore\na,yes\n", "imagefolder")
 
 
+# --- CSV --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,category,label,annotator\na,gore,yes,ann\na,gore,no,bob\na,gore,no, \n",
+        "image,gore,annotator\na,yes,ann\na,no,bob\na,no,\n",
+    ],
+)
+def test_every_raters_label_is_read_and_no_majority_is_noted(text):
+    found = read(text)
+    assert set(said(found)) == {
+        ("a", "gore", "positive", "ann"),
+        ("a", "gore", "negative", "bob"),
+        ("a", "gore", "negative", "me"),
+    }
+    assert not [note for note in found.notes if "rater" in note]
+
+
+def test_the_one_rater_of_a_file_keeps_his_name():
+    assert said(read("image,gore,rater\na,yes,ann\n")) == [("a", "gore", "positive", "ann")]
+    assert said(read("image,gore\na,yes\n")) == [("a", "gore", "positive", "me")]
+
+
+def test_each_raters_class_says_no_to_every_other_category():
+    found = read("image,class,rater\na,gore,ann\na,dog,bob\n")
+    assert set(said(found)) == {
+        ("a", "gore", "positive", "ann"),
+        ("a", "gore", "negative", "bob"),
+    }
+
+
 # --- any format -------------------------------------------------------------------------------
 
 

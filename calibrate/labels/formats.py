@@ -56,6 +56,12 @@ ASIDE_NAMES = frozenset(
         *("originalname", "index", "total", "sum", "votes", "raters"),
     ]
 )
+# How notes tell that raters became one label: of no use to who keeps what each of them said.
+ON_MAJORITY = (
+    "labels are the majority of several raters.",
+    "of raters went to the higher level",
+    "The class that most raters chose is taken.",
+)
 _MOST_RATES = 20_000_000  # raters times classes squared: the rates of all confusion matrices
 _MOST_VOTES = 20_000_000  # half a gigabyte
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from clipcal.calibrate.labels.exchange.records import Asked, Given, Picture, Read
-from clipcal.calibrate.labels.formats import interpret
+from clipcal.calibrate.labels.formats import ON_MAJORITY, interpret
 from clipcal.calibrate.labels.frame import Reading, frame_of
 from clipcal.calibrate.labels.pool import long_header
 from clipcal.calibrate.labels.sheet import Sheet, parse_sheet
@@ -43,7 +43,8 @@ def read_table(sheet: Sheet, asked: Asked) -> Read:
     """Read the labels of a sheet; see `read_csv`."""
     reading = interpret(sheet, asked.categories, asked.levels)
     raters = frame_of(sheet).raters
-    return Read("csv", tuple(_given(reading, raters, asked)), reading.notes, reading.ignored)
+    notes = tuple(n for n in reading.notes if not any(part in n for part in ON_MAJORITY))
+    return Read("csv", tuple(_given(reading, raters, asked)), notes, reading.ignored)
 
 
 def write_csv(pictures: Sequence[Picture], categories: Sequence[str]) -> bytes:
