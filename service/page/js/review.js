@@ -2,8 +2,8 @@
 import { get } from "./api.js";
 import { h, problemNote, replace } from "./dom.js";
 import { keys } from "./keys.js";
-import { keep } from "./route.js";
-import { askRater, kept, loadCategories, needRater, newBatch, rater, state } from "./state.js";
+import { keep, route } from "./route.js";
+import { askRater, kept, loadCategories, newBatch, rater, state } from "./state.js";
 import { count, plural } from "./words.js";
 import { Examples, Scores } from "./review/evidence.js";
 import { Feed } from "./review/feed.js";
@@ -19,15 +19,15 @@ const HIDDEN = "clipcal.review.hidden";
 
 export const page = {
   title: "Review",
-  async mount(root, params) {
+  async mount(root) {
     const categories = await loadCategories();
     let review = null;
     const begin = () => {
       review?.close();
-      review = rater() ? new Review(root, categories, params) : nobody(root);
+      review = rater() ? new Review(root, categories, route().params) : nobody(root);
     };
-    await needRater();
     begin();
+    if (!review) askRater();
     state.addEventListener("rater", begin);
     return () => {
       state.removeEventListener("rater", begin);
@@ -52,7 +52,6 @@ class Review {
 
   constructor(root, { categories, levels }, params) {
     this.root = root;
-    this.params = params;
     this.names = categories.map((category) => category.name);
     this.levels = levels;
     this.category = this.names.includes(params.category) ? params.category : this.names.length === 1 ? this.names[0] : null;
@@ -90,7 +89,8 @@ class Review {
   #bar() {
     const options = [this.names.length > 1 ? h("option", { value: "" }, "all categories") : null, this.names.map((name) => h("option", { value: name }, name))];
     this.select = h("select", { "aria-label": "Category", onChange: () => this.#choose({ category: this.select.value || null }) }, options);
-    this.select.value = this.category ?? "";
+    this.select.addEventListener("pointerdown", () => (this.pointed = true));
+    this.select.addEventListener("keydown", () => (this.pointed = false));
     this.orders = Object.entries(ORDERS).map(([order, label]) => h("button", { type: "button", role: "radio", dataset: { order }, onClick: () => this.#choose({ order }) }, label));
     return h(
       "div", { class: "review-bar row" },
@@ -117,7 +117,8 @@ class Review {
   #choose({ category = this.category, order = this.order }) {
     Object.assign(this, { category, order });
     keep({ category, queue: order });
-    this.root.focus({ preventScroll: true });
+    // Chosen by pointer, the list gives the keys back to the page; by keys, one goes on choosing.
+    if (this.pointed) this.root.focus({ preventScroll: true });
     this.#ask();
   }
 
@@ -126,7 +127,6 @@ class Review {
     this.select.value = this.category ?? "";
     for (const button of this.orders) {
       button.setAttribute("aria-checked", String(button.dataset.order === this.order));
-      button.tabIndex = button.dataset.order === this.order ? 0 : -1;
     }
     const answer = (levels) => this.#answer(levels);
     this.question = this.category === null ? new AllQuestions(this.names, this.levels, answer) : new OneQuestion(this.category, this.levels, answer);
@@ -209,9 +209,9 @@ class Review {
   }
 
   #empty() {
-    const { skipped, reply } = this.feed;
+    const { skipped } = this.feed;
     this.left.textContent = "0 left";
-    replace(this.note, reply.note);
+    replace(this.note);
     const again = () => this.#attempt(++this.#turn, () => this.feed.showSkipped());
     const what = { suggested: "Nobody has drawn images that you have not labelled.", flagged: "All that is flagged is labelled.", near: "Every image is labelled." }[this.order];
     this.#tell(h(

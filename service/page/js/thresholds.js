@@ -298,10 +298,12 @@ class Thresholds {
     replace(this.controls,
       this.#number("Threshold", "threshold", threshold),
       upper === null ? null : this.#number("Block from", "upper", upper),
-      h("button", { type: "button", class: "plain", onClick: () => this.#turnUpper() }, upper === null ? "Add a block threshold" : "Take it away"),
+      upper === null
+        ? h("button", { type: "button", class: "plain", onClick: () => this.#turnUpper() }, "Add a block threshold", h("kbd", null, "B"))
+        : h("button", { type: "button", class: "plain icon", "aria-label": "Take the block threshold away", title: "Take it away (B)", onClick: () => this.#turnUpper() }, "×"),
       h("span", { class: "legend small soft grow row end" }, h("span", { class: "key saved" }, "saved"), h("span", { class: "key certified" }, "recall certified")),
       this.#logButton(),
-      h("button", { type: "button", disabled: !draft.changed(this.category, this.level), onClick: () => this.#reset() }, "Reset to saved", h("kbd", null, "R")));
+      h("button", { type: "button", disabled: !draft.changed(this.category, this.level), onClick: () => this.#reset() }, "Reset", h("kbd", null, "R")));
   }
 
   #number(label, which, value) {
@@ -329,7 +331,7 @@ class Thresholds {
       return `${cutName(category, level, this.levels)} ${moves.join(", ")}`;
     };
     return replace(this.pending,
-      h("div", { class: "grow" }, h("strong", null, `${plural(changes.length, "change")}, not saved: `), h("span", { class: "figures" }, changes.map(told).join("; "))),
+      h("div", { class: "grow" }, h("strong", null, `${plural(changes.length, "change")}, not saved`), h("span", { class: "figures" }, `: ${changes.map(told).join("; ")}`)),
       h("button", { type: "button", onClick: () => this.#resetAll() }, "Reset all"),
       h("button", { type: "button", class: "primary save", onClick: () => this.#save() }, "Save…", h("kbd", null, "Ctrl S")));
   }

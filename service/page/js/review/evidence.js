@@ -70,7 +70,7 @@ export class Examples {
 
   #render({ category, positives, negatives }) {
     const [top, bottom] = [this.levels.at(-1), this.levels[0]];
-    const yes = this.levels.length > 2 ? `above ${bottom}` : levelName(top, this.levels);
+    const yes = this.levels.length > 2 ? `from ${this.levels[1]}` : levelName(top, this.levels);
     replace(this.body, this.#strip(yes, positives, category, "positive"), this.#strip(levelName(bottom, this.levels), negatives, category, "negative"));
   }
 

@@ -77,17 +77,22 @@ export class Feed {
     return this.#fetching;
   }
 
+  // Goes on past what is held, judged or skipped, until there is something fresh or the end.
   async #load() {
-    const reply = await this.#get("review/queue", { ...this.#question, limit: PAGE });
-    this.reply = reply;
-    // What is judged already, and was still on its way when the service counted.
-    this.#sinceFetch = reply.items.filter((item) => this.#done.has(item.id)).length;
-    this.#end = reply.waiting <= reply.items.length;
     const held = new Set(this.#items.map((item) => item.id));
-    const fresh = reply.items.filter(
-      (item) => !held.has(item.id) && !this.#done.has(item.id) && !this.skipped.has(item.id),
-    );
-    if (!fresh.length) this.#end = true;
+    let fresh = [];
+    let judged = 0;
+    let reply = null;
+    for (let offset = 0; !fresh.length; offset += PAGE) {
+      reply = await this.#get("review/queue", { ...this.#question, offset, limit: PAGE });
+      fresh = reply.items.filter((item) => !held.has(item.id) && !this.#done.has(item.id) && !this.skipped.has(item.id));
+      // Judged already, and still on its way when the service counted.
+      judged += reply.items.filter((item) => this.#done.has(item.id)).length;
+      this.#end = reply.items.length < PAGE;
+      if (this.#end) break;
+    }
+    this.reply = reply;
+    this.#sinceFetch = judged;
     this.#items.push(...fresh);
   }
 }

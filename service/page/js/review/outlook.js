@@ -61,7 +61,17 @@ export class Outlook {
     for (const [place, cut] of certified) {
       if (this.#certified && !this.#certified.has(place)) toast(`${cutName(cut.category, cut.level, this.#levels)}: ${cut.sentence}`, { seconds: 10 });
     }
-    this.#certified = new Set(certified.map(([place]) => place));
+    const now = new Set(certified.map(([place]) => place));
+    this.#mourn([...(this.#certified ?? [])].filter((place) => !now.has(place)).map((place) => this.reply.cuts[place]));
+    this.#certified = now;
+  }
+
+  // A guarantee is lost where images drawn for several categories have labels in some of them only.
+  #mourn(cuts) {
+    if (!cuts.length) return;
+    const names = cuts.map((cut) => cutName(cut.category, cut.level, this.#levels)).join(", ");
+    const why = "An image of a round that has a label in one category counts as a miss where it has none: label all categories of a round that was drawn for all.";
+    toast(`No longer certified: ${names}. ${why}`, { kind: "bad", seconds: 20 });
   }
 
   #render() {

@@ -78,6 +78,7 @@ export class AllQuestions {
     this.title = h("h1", { class: "question" }, "Which of these?");
     this.ticks = categories.map((category, place) => this.#tick(category, DIGITS[place]));
     this.done = h("button", { type: "button", class: "primary answer-all", onClick: () => this.#give() });
+    this.#clear();
     this.node = h("div", { class: "asked" }, this.title, h("div", { class: "ticks", role: "group", "aria-label": "Categories" }, this.ticks.map((one) => one.button)), this.done);
   }
 
@@ -90,9 +91,8 @@ export class AllQuestions {
   }
 
   show(item, hidden) {
-    this.#given = new Map(this.categories.map((category) => [category, this.levels[0]]));
+    this.#clear();
     this.hint(item, hidden);
-    this.#draw();
   }
 
   /** Tell, or hide, what the calibration flags. */
@@ -101,6 +101,11 @@ export class AllQuestions {
       const decision = item.decisions[category];
       hint.textContent = !hidden && isPositive(decision?.level, this.levels) ? "flagged" : "";
     }
+  }
+
+  #clear() {
+    this.#given = new Map(this.categories.map((category) => [category, this.levels[0]]));
+    this.#draw();
   }
 
   #tick(category, key) {

@@ -4,29 +4,31 @@ import { statusBadge } from "../review/outlook.js";
 import { count, cutName, plural, score } from "../words.js";
 
 /** Cuts of `after` that differ from those of `before`, which may be null. */
-export function differences(before, after) {
+function differences(before, after) {
   return after.cuts
     .map((now) => ({ now, then: before?.cuts.find((cut) => cut.category === now.category && cut.level === now.level) ?? null }))
     .filter(({ now, then }) => then === null || differ(now, then));
 }
 
 function differ(now, then) {
-  return now.threshold !== then.threshold || now.status !== then.status || now.objective !== then.objective || (now.bands?.upper ?? null) !== (then.bands?.upper ?? null);
+  const told = ({ threshold, status, objective, bands }) => JSON.stringify([threshold, status, objective, bands?.upper ?? null, bands?.status ?? null]);
+  return told(now) !== told(then);
 }
 
-/** Categories whose guarantee holds before and not after. */
-export function lost(changes) {
-  return changes.filter(({ now, then }) => then?.status === "certified" && now.status !== "certified");
+/** Those whose guarantee holds before and not after: of the threshold, or of what is blocked. */
+function losing(changes) {
+  const goes = (then, now) => then?.status === "certified" && now?.status !== "certified";
+  return changes.filter(({ now, then }) => goes(then, now) || goes(then?.bands, now.bands));
 }
 
 /** A table of differences; says so where there are none. */
 export function comparison(before, after) {
   const changes = differences(before, after);
   const same = after.cuts.length - changes.length;
-  const losing = lost(changes);
+  const lost = losing(changes);
   return h(
     "div", { class: "stack" },
-    losing.length ? h("p", { class: "note warn" }, h("strong", null, `${plural(losing.length, "guarantee")} will be lost: `), losing.map(({ now }) => cutName(now.category, now.level, after.levels)).join(", "), ".") : null,
+    lost.length ? h("p", { class: "note warn" }, h("strong", null, `${plural(lost.length, "guarantee")} will be lost: `), lost.map(({ now }) => cutName(now.category, now.level, after.levels)).join(", "), ".") : null,
     changes.length ? table(changes, after.levels) : h("p", { class: "note" }, "Nothing would change."),
     changes.length && same ? h("p", { class: "small soft" }, `${plural(same, "threshold")} ${same === 1 ? "stays" : "stay"} as ${same === 1 ? "it is" : "they are"}.`) : null,
   );
@@ -41,11 +43,13 @@ function table(changes, levels) {
       h("th", { scope: "row" }, cutName(now.category, now.level, levels)),
       h("td", null, moved(then, now, (cut) => thresholds(cut))),
       h("td", null, moved(then, now, (cut) => (cut.flags === null ? "none" : count(cut.flags)))),
-      h("td", null, then && then.status !== now.status ? [statusBadge(then.status), " → "] : null, statusBadge(now.status)),
+      h("td", null, statuses(then?.status, now.status), now.bands ? h("div", { class: "small" }, "block: ", statuses(then?.bands?.status, now.bands.status)) : null),
       h("td", { class: "small soft" }, placed(now) ? "by hand" : "fitted to the labels"),
     ))),
   ));
 }
+
+const statuses = (then, now) => [then && then !== now ? [statusBadge(then), " → "] : null, statusBadge(now)];
 
 const placed = (cut) => cut.by_hand || Boolean(cut.bands?.by_hand);
 

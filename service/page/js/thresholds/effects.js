@@ -67,7 +67,7 @@ const note = (...text) => h("p", { class: "small soft" }, text);
 
 function flagged({ flags, before, newly, no_longer: noLonger, images }) {
   const share = images ? percent(flags / images) : "0%";
-  const change = before === null ? null : [h("strong", null, signed(flags - before)), ` of ${count(before)}`];
+  const change = before === null ? null : [`${count(before)} before, `, h("strong", null, signed(flags - before))];
   return [
     h("p", { class: "big" }, count(flags), h("span", { class: "small soft" }, ` ${share}`)),
     note(change ?? ""),

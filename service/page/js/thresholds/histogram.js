@@ -336,17 +336,19 @@ export class Histogram {
   #down(event) {
     if (!this.#x || event.button !== 0) return;
     const at = this.#pointer(event);
-    const which = event.target.closest("[data-which]")?.dataset.which ?? this.#nearest(at);
+    const grabbed = event.target.closest("[data-which]")?.dataset.which;
+    const which = grabbed ?? this.#nearest(at);
     if (!which) return;
-    this.#dragged = which;
+    // A handle is held where it was grabbed; elsewhere it comes to the pointer.
+    this.#dragged = { which, off: grabbed ? this.#within(this.#limits[which]) - at : 0 };
     this.svg.setPointerCapture(event.pointerId);
     this.focus(which);
-    this.#moveTo(which, at);
+    if (!grabbed) this.#moveTo(which, at);
     event.preventDefault();
   }
 
   #move(event) {
-    if (this.#dragged) this.#moveTo(this.#dragged, this.#pointer(event));
+    if (this.#dragged) this.#moveTo(this.#dragged.which, this.#pointer(event) + this.#dragged.off);
   }
 
   #pointer(event) {
