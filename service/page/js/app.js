@@ -139,8 +139,17 @@ async function askToken(problem) {
       problem?.detail ? h("p", { class: "small soft" }, problem.detail) : null,
       h("label", { class: "field" }, h("span", null, "Token"), input),
     ],
-    actions: [{ label: "Cancel", value: false }, { label: "Open", kind: "primary", run: () => openSession(input.value.trim()).then(() => true) }],
+    actions: [{ label: "Cancel", value: false }, { label: "Open", kind: "primary", run: () => handIn(input.value.trim()) }],
   });
+}
+
+async function handIn(token) {
+  try {
+    await openSession(token);
+    return true;
+  } catch (error) {
+    throw error.status === 401 ? new Error("That is not the token of this service.") : error;
+  }
 }
 
 /** A token may come in the address once; it leaves the address before anything else happens. */

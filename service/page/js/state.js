@@ -1,6 +1,6 @@
 /** What the pages share: who labels, which categories there are. */
 import { get } from "./api.js";
-import { dialog, h } from "./dom.js";
+import { dialog, h, replace } from "./dom.js";
 
 const RATER = "clipcal.rater";
 
@@ -39,14 +39,16 @@ export async function needRater() {
 
 /** Ask who labels. Resolves to the name, or null. */
 export async function askRater() {
-  const known = await get("raters").then((reply) => reply.raters, () => []);
+  const known = h("datalist", { id: "raters-known" });
+  // The names are only a help: nobody waits for them, nor misses them.
+  get("raters").then(({ raters }) => replace(known, raters.map((name) => h("option", { value: name }))), () => {});
   const input = h("input", { name: "rater", autofocus: true, value: rater() ?? "", maxlength: 200, autocomplete: "off", list: "raters-known" });
   const chosen = await dialog({
     title: "Who is labelling?",
     content: [
       h("p", null, "Labels are kept under a name, so that people can be compared and each can undo their own."),
       h("label", { class: "field" }, h("span", null, "Your name"), input),
-      h("datalist", { id: "raters-known" }, known.map((name) => h("option", { value: name }))),
+      known,
     ],
     actions: [{ label: "Cancel", value: null }, { label: "Use this name", kind: "primary", run: () => named(input.value) }],
   });
