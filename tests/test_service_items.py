@@ -172,7 +172,9 @@ CHOICES: list[tuple[dict[str, str], Callable[[dict[str, Any]], bool]]] = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "fits"), CHOICES, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(
+    ("asked", "fits"), CHOICES, ids=[" ".join(asked.values()) for asked, _ in CHOICES]
+)
 def test_a_list_holds_what_fits_and_nothing_else(
     labelled: Service, asked: dict[str, str], fits: Callable[[dict[str, Any]], bool]
 ) -> None:
