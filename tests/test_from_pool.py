@@ -23,7 +23,7 @@ from clipcal.index.judgements import Said, judge
 from clipcal.index.store import Corpus, Outcome
 from clipcal.prompts.encode import TextVectors
 
-IMAGES = 200
+IMAGES = 120
 NAMES = ("fire", "water")
 SET = '[category.fire]\nprompts = ["a fire"]\n[category.water]\nprompts = ["the sea"]\n'
 QUICK = CalibrationPlan(target="recall=0.8", folds=0)
@@ -63,10 +63,10 @@ def pool(corpus: Corpus, truth: np.ndarray) -> Pool:
         f"/photos/{i}.jpg": {
             n: ("positive" if t else "negative") for n, t in zip(NAMES, row, strict=True)
         }
-        for i, row in enumerate(truth[:120].tolist())
+        for i, row in enumerate(truth[:70].tolist())
     }
     corpus.replace_labels(rows)
-    for rater, images in (("ann", range(100, 180)), ("bob", range(110, 170, 2))):
+    for rater, images in (("ann", range(60, 100)), ("bob", range(64, 96, 2))):
         said = [
             Said(corpus.find(f"/photos/{i}.jpg").id, name, "positive" if flag else "negative")
             for i in images
@@ -104,7 +104,7 @@ def test_the_pool_and_its_export_give_the_same_contract(
     one = fit(corpus, tmp_path, source, pool, placed=placed)
     other = fit(corpus, tmp_path, source, Path(SOURCE), placed=placed)
     assert undated(one.contract) == undated(other.contract)
-    assert one.contract.labels.images == 180
+    assert one.contract.labels.images == 100
     assert one.contract.people  # two raters said something of the same images
     assert one.notes == other.notes
 
@@ -189,6 +189,19 @@ def test_a_trial_against_a_contract_of_other_prompts_is_refused(
         Trial.of(material, QUICK, contract)
 
 
+def test_a_category_whose_score_is_learned_otherwise_by_now_has_no_threshold_in_force(
+    corpus: Corpus, source: TextSource, pool: Pool, tmp_path: Path
+) -> None:
+    contract = fit(corpus, tmp_path, source, pool).contract
+    learned = contract.model_copy(update={"heads": {"fire": "of other labels"}})
+    material = material_of(
+        corpus, pool, prompts=str(tmp_path / "set.toml"), source=source, plan=QUICK
+    )
+    tried = Trial.of(material, QUICK, learned)
+    assert tried.at("fire", "positive", 0.1).before is None
+    assert tried.at("water", "positive", 0.1).before is not None
+
+
 # --- fitting again as before ----------------------------------------------------------------
 
 
@@ -230,7 +243,7 @@ def test_labels_given_as_a_file_are_found_by_name(
 ) -> None:
     """The way without a pool stays as it was, beside thresholds that are placed."""
     with (tmp_path / "human.csv").open("w", newline="") as stream:
-        rows = [(f"{i}.jpg", *map(int, row)) for i, row in enumerate(truth[:100])]
+        rows = [(f"{i}.jpg", *map(int, row)) for i, row in enumerate(truth[:90])]
         csv.writer(stream).writerows([("image", *NAMES), *rows])
     done = fit(
         corpus, tmp_path, source, tmp_path / "human.csv", placed=(Placed("fire", None, -0.3),)
@@ -238,4 +251,4 @@ def test_labels_given_as_a_file_are_found_by_name(
     assert done.contract.categories["fire"]["positive"].by_hand
     assert done.contract.categories["water"]["positive"].status == "certified"
     done.keep(corpus)
-    assert len(corpus.labels()) == 100
+    assert len(corpus.labels()) == 90

@@ -14,11 +14,22 @@ from clipcal.calibrate.report.curves import Costs
 from clipcal.calibrate.statistics.bounds import Estimate, Range
 from clipcal.errors import CalibrationError
 
-__all__ = ["EQUAL_COSTS", "Costs", "Flips", "Places", "RatesAt", "WhatIf", "cost_of"]
+__all__ = [
+    "EQUAL_COSTS",
+    "Costs",
+    "Flags",
+    "Flips",
+    "Places",
+    "RatesAt",
+    "WhatIf",
+    "cost_of",
+    "nearest",
+]
 
 EQUAL_COSTS: Final = Costs()
 
 Places = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,3 +185,31 @@ def cost_of(expected: Expected | None, costs: Costs) -> Range | None:
     below = math.hypot(*(cost * (part.value - part.low) for cost, part in parts))
     above = math.hypot(*(cost * (part.high - part.value) for cost, part in parts))
     return Range(*(round(end, 1) for end in (value, value - below, value + above)))
+
+
+def nearest(scores: NDArray[np.float32], mask: Flags, threshold: float, limit: int) -> Places:
+    """Find the places of the images in `mask` that score nearest to a threshold, those first.
+
+    Parameters
+    ----------
+    scores : Float32[(N,)]
+        Of the corpus.
+    mask : Bool[(N,)]
+        Among which images.
+    threshold : float
+        To what.
+    limit : int
+        How many, at most.
+
+    Returns
+    -------
+    Int64[(k,)]
+        Of equally near ones the first in the corpus comes first.
+    """
+    places = np.flatnonzero(mask)
+    gaps = np.abs(scores[places].astype(np.float64) - threshold)
+    if 0 < limit < len(places):
+        near = gaps <= np.partition(gaps, limit - 1)[limit - 1]
+        places, gaps = places[near], gaps[near]
+    order = np.argsort(gaps, kind="stable")[: max(limit, 0)]
+    return places[order].astype(np.int64)

@@ -25,7 +25,7 @@ from clipcal.calibrate.cuts.estimates import count_flags, measure, rates_at
 from clipcal.calibrate.cuts.evaluation import split
 from clipcal.calibrate.cuts.fit import Fits, fit_cuts, level_phrase, with_upper
 from clipcal.calibrate.cuts.sample import CutSample, Sample
-from clipcal.calibrate.cuts.sentences import Subject, at_least, certified_where, describe
+from clipcal.calibrate.cuts.sentences import Subject, describe
 from clipcal.calibrate.cuts.targets import Goal
 from clipcal.calibrate.cuts.thresholds import Declared, Fitted, Place, declare
 from clipcal.calibrate.labels.table import UNKNOWN
@@ -46,17 +46,17 @@ from clipcal.calibrate.scoring.under_contract import fingerprint_of
 from clipcal.calibrate.trial.answers import (
     EQUAL_COSTS,
     Costs,
+    Flags,
     Flips,
-    Places,
     RatesAt,
     WhatIf,
     cost_of,
+    nearest,
 )
+from clipcal.calibrate.trial.words import what_holds
 from clipcal.errors import CalibrationError
 
 MOST_POINTS = 200
-
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -220,7 +220,7 @@ class Trial:
             certified_up_to=self._certified_up_to(ready.fit),
             certified=cut.status == "certified",
             upper_certified=bands is not None and bands.status == "certified",
-            sentence=_sentence(cut, cut.threshold, ready.fit, self.goal),
+            sentence=what_holds(cut, ready.fit, self.goal),
         )
 
     def flips(self, category: str, level: str, threshold: float, *, limit: int) -> Flips:
@@ -249,8 +249,8 @@ class Trial:
         flagged = decide(ready.scores, chosen)
         before = np.zeros_like(flagged) if ready.flagged is None else ready.flagged
         return Flips(
-            _nearest(ready.scores, flagged & ~before, chosen, limit),
-            _nearest(ready.scores, before & ~flagged, chosen, limit),
+            nearest(ready.scores, flagged & ~before, chosen, limit),
+            nearest(ready.scores, before & ~flagged, chosen, limit),
         )
 
     def histogram(self, category: str, bins: int = BINS) -> Histogram:
@@ -427,40 +427,3 @@ def _count_flips(ready: _Ready, threshold: float) -> tuple[int, int, int] | tupl
     both = int(np.count_nonzero(flagged & ready.flagged))
     before = int(np.count_nonzero(ready.flagged))
     return before, int(np.count_nonzero(flagged)) - both, before - both
-
-
-def _nearest(scores: NDArray[np.float32], mask: Flags, threshold: float, limit: int) -> Places:
-    """Find the places of the images whose scores lie nearest to a threshold, those first."""
-    places = np.flatnonzero(mask)
-    gaps = np.abs(scores[places].astype(np.float64) - threshold)
-    if 0 < limit < len(places):
-        near = gaps <= np.partition(gaps, limit - 1)[limit - 1]
-        places, gaps = places[near], gaps[near]
-    order = np.argsort(gaps, kind="stable")[: max(limit, 0)]
-    return places[order].astype(np.int64)
-
-
-_LOOKED = (
-    "Each interval is for one threshold fixed in advance: a threshold picked because its interval "
-    "looks good has no guarantee."
-)
-
-
-def _sentence(cut: Cut, threshold: float, fit: Fitted, goal: Goal) -> str:
-    """Say what holds of a placed threshold, or that nothing does and where it would."""
-    blocked = cut.bands.guarantee if cut.bands is not None else None
-    promised = [said for said in (cut.guarantee, blocked) if said]
-    if cut.guarantee:
-        return " ".join(promised)
-    if not cut.n:
-        return "Nothing is known of it: no image is labelled here."
-    nothing = f"Nothing is promised of it{_elsewhere(threshold, fit, goal)}."
-    return " ".join((nothing, *promised, _LOOKED))
-
-
-def _elsewhere(threshold: float, fit: Fitted, goal: Goal) -> str:
-    if not goal.target.guaranteed:
-        return ""
-    if not fit.certified:
-        return f": these labels certify {at_least(goal.target)} nowhere"
-    return f": {certified_where(threshold, goal.target, fit.certified)}"
