@@ -63,6 +63,14 @@ def demo_command(
         print_json({"steps": results, "seconds": round(seconds, 1), "report": report})
     else:
         say(f"\nDone in {seconds:.0f} s. Open the report: {folder / 'report.html'}")
+        say(f"Or review, label and move thresholds in the browser: {_serve(folder)}")
+
+
+def _serve(folder: Path) -> str:
+    from clipcal.demo.tour import CORPUS
+
+    files = ("--corpus", folder / CORPUS, "--calibration", folder / "calibration.json")
+    return shlex.join(["clipcal", "serve", *map(str, files)])
 
 
 def _explain(folder: Path, labelled: int, scenes: int, drawn: bool, *, quiet: bool) -> None:
