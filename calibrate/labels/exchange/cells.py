@@ -149,7 +149,6 @@ def _once(pairs: Iterable[tuple[Cell, str | None]]) -> tuple[tuple[Given, ...], 
     found: dict[tuple[str, str, str, str], tuple[Cell, set[str]]] = {}
     for cell, level in pairs:
         if level is not None:
-            cell = cell._replace(rater=cell.rater.strip())
             key = (cell.image, cell.sha256, cell.category, cell.rater)
             found.setdefault(key, (cell, set()))[1].add(level)
     given = tuple(

@@ -30,6 +30,7 @@ FILE_NAMES: Final[Mapping[Format, str]] = {
     "coco": "coco.json",
     "imagefolder": "metadata.jsonl",
 }
+_LONGEST: Final = 1_000_000  # characters
 _READERS: Final[Mapping[Format, Callable[[bytes, Asked], Read]]] = {
     "csv": read_csv,
     "label-studio": read_label_studio,
@@ -165,6 +166,9 @@ def write_exchange(
 
 
 def _names_a_file(line: str) -> bool:
+    """Whether a line is an object of one image; a whole file in one line is longer."""
+    if len(line) > _LONGEST:
+        return False
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):

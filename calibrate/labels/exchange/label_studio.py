@@ -309,16 +309,16 @@ def file_name(address: str) -> str:
 def _as_kept(seen: Looked, meta: Mapping[str, Any] | None, asked: Asked) -> Looked:
     """Take rater and origin as our own export wrote them down, where it did."""
     rater, origin = (meta or {}).get("rater"), (meta or {}).get("origin")
-    if isinstance(rater, str) and rater:
-        seen = seen._replace(rater=rater)
+    if isinstance(rater, str) and rater.strip():
+        seen = seen._replace(rater=rater.strip())
     return seen if origin is None else seen._replace(origin=origin_of(origin, asked))
 
 
 def _person(who: object) -> str:
     """Name an annotator; empty where the file does not."""
     if isinstance(who, dict):
-        return str(who.get("email") or "") or _person(who.get("id"))
-    return f"user {who}" if isinstance(who, int) else who if isinstance(who, str) else ""
+        return str(who.get("email") or "").strip() or _person(who.get("id"))
+    return f"user {who}" if isinstance(who, int) else who.strip() if isinstance(who, str) else ""
 
 
 def _parts(value: object) -> Iterator[tuple[str, object]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal, get_args
 
 import numpy as np
@@ -96,8 +97,7 @@ class Asked:
 
     def category(self, name: str) -> str | None:
         """Find a category by its name, as far as `name_key` lets names differ."""
-        key = name_key(name)
-        return next((one for one in self.categories if name_key(one) == key), None)
+        return _category(self.categories, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +163,12 @@ class Predicted:
     scores: NDArray[np.float32]
     values: NDArray[np.int8]
     margins: NDArray[np.float64]
+
+
+@lru_cache(maxsize=10_000)  # files name few categories, and each very often
+def _category(categories: tuple[str, ...], name: str) -> str | None:
+    key = name_key(name)
+    return next((one for one in categories if name_key(one) == key), None)
 
 
 def origin_of(text: object, asked: Asked) -> Origin:
