@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from clipcal.calibrate.decisions.flagged import NearFlagged
 from clipcal.calibrate.labels.pool import Pool
@@ -93,18 +92,18 @@ def nearest_labelled(
     kinds = [(values > 0).any(axis=1), (values == 0).any(axis=1) & (values != UNKNOWN).all(axis=1)]
     query = view.corpus.shards.take(np.array([own], np.int64)).astype(np.float32)
     query /= np.linalg.norm(query)
-    found = []
+    products, found = Products(query), []
     for kind in kinds:
         places = pool.match.rows[kind]
         places = places[rows[places] != own]
         places = places[np.unique(rows[places], return_index=True)[1]]  # of copies the first
-        found.append(_best(view, pool, query, places, k))
+        found.append(_best(view, pool, products, places, k))
     return found[0], found[1]
 
 
-def _best(view: View, pool: Pool, query: NDArray[np.float32], places: Places, k: int) -> list[Hit]:
-    """The best of some images by their exact products with a query (1, dim)."""
-    products, rows = Products(query), view.scored.rows[places]
+def _best(view: View, pool: Pool, products: Products, places: Places, k: int) -> list[Hit]:
+    """The best of some images by their exact products with one query."""
+    rows = view.scored.rows[places]
     parts = [
         products(view.corpus.shards.take(rows[start : start + _ROWS_AT_ONCE]))[:, 0]
         for start in range(0, len(rows), _ROWS_AT_ONCE)

@@ -31,6 +31,7 @@ from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.records import Bands
 from clipcal.index.judgements import Said, judge
 from clipcal.index.store import Corpus, Outcome
+from clipcal.service import found as found_module
 from clipcal.service import pictures as module
 from clipcal.service.listing import _smallest
 from clipcal.service.pictures import Pictures
@@ -444,7 +445,10 @@ def test_neighbours_are_the_nearest_without_the_image_and_its_copies(labelled: S
     assert (found["category"], found["positives"], found["negatives"]) == (None, [], [])
 
 
-def test_labelled_neighbours_are_the_nearest_of_each_kind(labelled: Service) -> None:
+def test_labelled_neighbours_are_the_nearest_of_each_kind(
+    labelled: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(found_module, "_ROWS_AT_ONCE", 1)
     found = labelled.client.get("/v1/items/8/neighbours?category=alcohol&k=1").json()
     similar, view = cosines(labelled, 7), labelled.context.workspace.view()
     for kind, places in (("positives", [0, 1]), ("negatives", [2, 3])):
