@@ -11,7 +11,7 @@ import { Effects } from "./thresholds/effects.js";
 import { Flips } from "./thresholds/flips.js";
 import { Histogram } from "./thresholds/histogram.js";
 import { askForFit } from "./thresholds/refit.js";
-import { offer, preview, tellConflict } from "./thresholds/saving.js";
+import { offer, preview, tellConflict, tellHowToApply } from "./thresholds/saving.js";
 import { Trier } from "./thresholds/trier.js";
 
 const COSTS = "clipcal.costs";
@@ -366,5 +366,6 @@ class Thresholds {
     else if (outcome !== "conflict" || !(await tellConflict())) return;
     await Promise.all([loadCalibration(), loadCategories({ fresh: true })]);
     this.#choose({});
+    if (outcome === "saved") await tellHowToApply();
   }
 }

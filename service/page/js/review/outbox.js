@@ -6,8 +6,9 @@
 const PREFIX = "clipcal.outbox.";
 const FIRST_DELAY = 1_000;
 const LONGEST_DELAY = 30_000;
+const UNKNOWN = 401;
 // These pass: no connection (0), no token yet, timeouts, too many at once, the service itself.
-const PASSING = new Set([0, 401, 408, 421, 425, 429]);
+const PASSING = new Set([0, UNKNOWN, 408, 425, 429]);
 
 const passes = (status) => PASSING.has(status ?? 0) || status >= 500;
 
@@ -115,12 +116,14 @@ export class Outbox {
 
   #later(problem) {
     this.trouble = problem.detail || problem.message;
+    this.onChange();
+    // Without a token the person was asked for it just now: not again before the next answer.
+    if (problem.status === UNKNOWN) return false;
     this.#timer = setTimeout(() => {
       this.#timer = null;
       this.#send();
     }, Math.max(this.#delay, 1_000 * (problem.retryAfter ?? 0)));
     this.#delay = Math.min(2 * this.#delay, LONGEST_DELAY);
-    this.onChange();
     return false;
   }
 

@@ -66,11 +66,10 @@ export class Outlook {
     this.#certified = now;
   }
 
-  // A guarantee is lost where images drawn for several categories have labels in some of them only.
   #mourn(cuts) {
     if (!cuts.length) return;
     const names = cuts.map((cut) => cutName(cut.category, cut.level, this.#levels)).join(", ");
-    const why = "An image of a round that has a label in one category counts as a miss where it has none: label all categories of a round that was drawn for all.";
+    const why = "Images that were drawn for all categories and are labelled in some count against the others: label them in all.";
     toast(`No longer certified: ${names}. ${why}`, { kind: "bad", seconds: 20 });
   }
 
@@ -81,7 +80,7 @@ export class Outlook {
     const open = this.body.querySelector("details")?.open ?? false;
     replace(
       this.body,
-      h("div", { class: "outlook-list", "aria-live": "polite" }, first.map((cut) => this.#row(cut))),
+      h("div", { class: "outlook-list" }, first.map((cut) => this.#row(cut))),
       h("details", { open },
         h("summary", { class: "small" }, others.length ? `${plural(others.length, "more guarantee")}` : "Of what"),
         h("div", { class: "outlook-list" }, others.map((cut) => this.#row(cut))),

@@ -19,7 +19,7 @@ export class Effects {
   }
 
   show(tried) {
-    replace(this.promise, h("span", { class: `badge ${tried.certified ? "certified" : "estimated"}` }, tried.certified ? "✔ guaranteed" : "no guarantee"), " ", tried.sentence);
+    this.#promise(tried);
     const { misses = null, false_flags: wrong = null } = tried.expected ?? {};
     this.#tile("Flags", ...flagged(tried));
     this.#tile("Recall", ...rate(tried.recall));
@@ -32,10 +32,19 @@ export class Effects {
     this.basis.textContent = `Recall and precision are those of ${plural(tried.n, "labelled image")}, ${plural(tried.positives, "positive")}; misses, false flags and cost are expected of all ${count(tried.images)}. Intervals are for one threshold chosen in advance.`;
   }
 
+  // Said again only where it is another: it is read aloud.
+  #promise({ certified, sentence }) {
+    const said = `${certified} ${sentence}`;
+    if (said === this.said) return;
+    this.said = said;
+    replace(this.promise, h("span", { class: `badge ${certified ? "certified" : "estimated"}` }, certified ? "✔ guaranteed" : "no guarantee"), " ", sentence);
+  }
+
   showNothing(text) {
     for (const name of LIVE) this.#tile(name, h("p", { class: "big soft" }, "–"));
     this.bands.hidden = true;
     replace(this.basis);
+    this.said = null;
     replace(this.promise, text);
   }
 

@@ -18,8 +18,8 @@ export async function preview(before, request) {
  * Resolves to "saved", "conflict" where somebody saved another one in the meantime, or null where
  * the person declines.
  */
-export async function offer({ asked, before, fitted }, { title, note = null }) {
-  const outcome = await dialog({
+export function offer({ asked, before, fitted }, { title, note = null }) {
+  return dialog({
     title,
     wide: true,
     content: [
@@ -29,8 +29,6 @@ export async function offer({ asked, before, fitted }, { title, note = null }) {
     ],
     actions: [{ label: "Cancel", value: null }, { label: "Save the calibration", kind: "primary", run: () => save(asked) }],
   });
-  if (outcome === "saved") await tellHowToApply();
-  return outcome;
 }
 
 async function save(asked) {
@@ -48,7 +46,8 @@ function remarks(texts) {
   return h("details", { open: texts.length < 4 }, h("summary", null, "Remarks"), h("ul", { class: "small" }, texts.map((text) => h("li", null, text))));
 }
 
-function tellHowToApply() {
+/** What to run, once a calibration is saved. */
+export function tellHowToApply() {
   const copy = () => navigator.clipboard.writeText(APPLY).then(() => toast("Copied."), () => toast("The browser does not let pages copy.", { kind: "bad" }));
   return dialog({
     title: "Saved",
