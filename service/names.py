@@ -45,12 +45,13 @@ class Names:
 
     def __call__(self, uri: str) -> str:
         """Name an image."""
-        if _ADDRESS.match(uri) and not uri.startswith(_FILE):
+        quoted = uri.startswith(_FILE)
+        if not quoted and _ADDRESS.match(uri):
             return _public(uri)
         for folder in self.folders:
-            for written in (folder, _quoted(folder)):
-                if uri.startswith(written):
-                    return uri.removeprefix(written)
+            written = _quoted(folder) if quoted else folder
+            if uri.startswith(written):
+                return uri.removeprefix(written)
         return uri
 
     def hide(self, message: str) -> str:
