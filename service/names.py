@@ -14,8 +14,10 @@ from clipcal.index.lookup import first_and_last_uri
 from clipcal.index.reading import Reading
 from clipcal.index.sources import path_of
 
-_FILE: Final = "file://"
+_SCHEME: Final = "file://"
+_FILE: Final = f"{_SCHEME}/"  # what has a host's name here lies on another machine
 _ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_ABSOLUTE: Final = re.compile(r"/|\\\\|[A-Za-z]:[/\\]|file:///")
 _SEPARATORS: Final = "/\\"
 # How a path begins that says where on a machine something lies: each is a tree of its own.
 _DRIVES: Final = tuple(f"{letter}:" for letter in string.ascii_letters)
@@ -52,6 +54,8 @@ class Names:
             written = _quoted(folder) if quoted else folder
             if uri.startswith(written):
                 return uri.removeprefix(written)
+        if _ABSOLUTE.match(uri):  # embedded elsewhere since the folder was found
+            return re.split(r"[/\\]", uri)[-1]
         return uri
 
     def hide(self, message: str) -> str:
@@ -84,7 +88,7 @@ def _folder(paths: list[str]) -> str:
 
 
 def _quoted(folder: str) -> str:
-    return _FILE + quote_from_bytes(os.fsencode(folder))
+    return _SCHEME + quote_from_bytes(os.fsencode(folder))
 
 
 def _public(address: str) -> str:

@@ -339,6 +339,7 @@ def corpus_of(path: Path, uris: list[str]) -> Corpus:
             ["https://host:8/a/b.jpg", "host/c.jpg"],
         ),
         (["/home/ann/a.jpg", "s3://bucket/a.jpg"], ["a.jpg", "s3://bucket/a.jpg"]),
+        (["/home/ann/a.jpg", "file://me:key@host/b.jpg"], ["a.jpg", "file://host/b.jpg"]),
     ],
 )
 def test_names_leave_out_where_files_lie(
@@ -364,6 +365,13 @@ def test_names_of_files_are_unique_and_relative(
     deeper = {name.split("/")[0] for name in told if "/" in name}
     assert len(deeper) != 1 or any("/" not in name for name in told)  # no deeper folder has all
     corpus.close()
+
+
+@pytest.mark.parametrize(
+    "uri", ["/mnt/new/b.jpg", "file:///mnt/new/b.jpg", "D:\\new\\b.jpg", "\\\\host\\new\\b.jpg"]
+)
+def test_what_came_since_from_elsewhere_is_called_by_its_last_part(uri: str) -> None:
+    assert Names(("/home/ann/photos/",))(uri) == "b.jpg"
 
 
 def test_messages_lose_the_common_folder() -> None:
