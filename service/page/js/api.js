@@ -28,17 +28,24 @@ export function pictureUrl(id, size = 320) {
   return address(`items/${id}/picture`, { size }).href;
 }
 
-export function get(path, params, { signal } = {}) {
-  return ask(address(path, params), { signal });
+export async function get(path, params, { signal } = {}) {
+  return (await ask(address(path, params), { signal })).json();
 }
 
-export function post(path, body, { signal } = {}) {
+export async function post(path, body, { signal } = {}) {
   const headers = { "Content-Type": "application/json" };
-  return ask(address(path), { method: "POST", headers, body: JSON.stringify(body ?? {}), signal });
+  return (await ask(address(path), { method: "POST", headers, body: JSON.stringify(body ?? {}), signal })).json();
 }
 
-export function postForm(path, form, { signal } = {}) {
-  return ask(address(path), { method: "POST", body: form, signal });
+export async function postForm(path, form, { signal } = {}) {
+  return (await ask(address(path), { method: "POST", body: form, signal })).json();
+}
+
+/** A file of the service, with the name that it is to be kept under. */
+export async function getFile(path, params, { signal } = {}) {
+  const response = await ask(address(path, params), { signal });
+  const [, name = "download"] = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition") ?? "") ?? [];
+  return new File([await response.blob()], name, { type: response.headers.get("Content-Type") ?? "" });
 }
 
 /** Whether an error only says that nobody waits for the answer any more. */
@@ -49,7 +56,7 @@ export function abandoned(error) {
 async function ask(url, options) {
   for (;;) {
     const response = await reach(url, options);
-    if (response.ok) return response.json();
+    if (response.ok) return response;
     const problem = await problemOf(response);
     if (problem.status !== 401 || !(await letIn(problem))) throw problem;
   }

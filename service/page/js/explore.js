@@ -2,6 +2,7 @@
 import { get } from "./api.js";
 import { h, problemNote, replace, toast } from "./dom.js";
 import { whenDropped } from "./drop.js";
+import { bringLabels, saveLabels } from "./exchange.js";
 import { labelItems, undoLabels } from "./explore/bulk.js";
 import { Filters } from "./explore/filters.js";
 import { keysOf } from "./explore/keys.js";
@@ -207,11 +208,15 @@ class Explore {
   }
 
   #showSelected(number) {
+    this.#selected.classList.toggle("some", number > 0);
     replace(this.#selected, number ? [
       h("span", { class: "figures" }, `${plural(number, "image")} selected`),
       h("button", { type: "button", class: "primary", onClick: () => this.label(this.sheet.chosen) }, "Label…", h("kbd", null, "L")),
       h("button", { type: "button", class: "plain", onClick: () => this.sheet.clear() }, "Clear"),
-    ] : null);
+    ] : [
+      h("button", { type: "button", class: "plain soft", onClick: () => this.bring() }, "Bring labels"),
+      h("button", { type: "button", class: "plain soft", onClick: () => this.save() }, "Save labels"),
+    ]);
   }
 
   /** Label these images, or what is selected, or the one that is open or has the focus. */
@@ -261,6 +266,16 @@ class Explore {
     if (items.length > ONE_BY_ONE) return this.sheet.restart();
     const now = await Promise.all(items.map((item) => get(`items/${item.id}`).catch(() => null)));
     return this.sheet.renew(now.filter(Boolean));
+  }
+
+  /** Labels as a file. */
+  save() {
+    saveLabels().catch((error) => toast(error.message, { kind: "bad" }));
+  }
+
+  /** Labels from a file. */
+  bring() {
+    bringLabels(() => this.run()).catch((error) => toast(error.message, { kind: "bad" }));
   }
 
   enlarge() {

@@ -1,6 +1,6 @@
 /** Images of the corpus as the pages show them: pictures, captions, decisions, small cards. */
 import { pictureUrl } from "./api.js";
-import { h, replace } from "./dom.js";
+import { h } from "./dom.js";
 import { icon } from "./icons.js";
 import { hrefOf } from "./route.js";
 import { isPositive } from "./state.js";
@@ -14,7 +14,8 @@ export function picture(item, { size = 320, lazy = true, alt = "" } = {}) {
   const frame = h("span", { class: "frame waiting" });
   const missing = () => {
     frame.classList.remove("waiting");
-    replace(frame, h("span", { class: "frame-note" }, icon("image"), "no picture"));
+    frame.querySelector("img")?.remove();
+    frame.prepend(h("span", { class: "frame-note" }, icon("image"), "no picture"));
   };
   if (!item.picture) {
     missing();

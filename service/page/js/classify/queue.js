@@ -1,5 +1,5 @@
 /** The images to be classified, and what was said of each. */
-import { abandoned, get, pictureUrl, postForm } from "../api.js";
+import { abandoned, get, getFile, postForm } from "../api.js";
 
 let last = 0;
 
@@ -68,7 +68,6 @@ export class Chosen {
 /** An image of the corpus; its picture as the service shows it, which may be smaller than the file. */
 export async function ofCorpus(id) {
   const item = await get(`items/${id}`);
-  const response = await fetch(pictureUrl(item.id, 1280), { credentials: "same-origin" });
-  if (!response.ok) throw new Error(`The picture of ${item.name} is not there any more, or has changed.`);
-  return new Chosen(await response.blob(), { name: item.name, item: item.id });
+  const file = await getFile(`items/${item.id}/picture`, { size: 1280 });
+  return new Chosen(file, { name: item.name, item: item.id });
 }

@@ -25,7 +25,7 @@ export class Filters {
     this.order = this.#choice("Order", "order", ORDERS);
     this.words = h("input", { type: "search", placeholder: "Search by words", "aria-label": "Search by words", enterkeyhint: "search", maxlength: 500 });
     this.file = h("input", { type: "file", accept: "image/*", hidden: true, onChange: () => this.#taken(onPicture) });
-    this.around = h("button", { type: "button", class: "around", onClick: () => onChange({ flagged: this.category.value }) });
+    this.around = h("button", { type: "button", class: "around", "aria-label": "Near flagged", onClick: () => onChange({ flagged: this.category.value }) });
     this.node = h(
       "div", { class: "filters", role: "group", "aria-label": "Which images" },
       h("div", { class: "filters-choices" }, this.category, this.shown, this.labelled, this.order),
@@ -80,6 +80,6 @@ export class Filters {
     // By score and by nearness needs a category.
     set(this.order, { disabled: searching || !category });
     set(this.around, { hidden: this.shown.options.length < 2, disabled: !category, title: category ? "" : "Choose a category first" });
-    replace(this.around, icon("near"), "Near flagged");
+    replace(this.around, icon("near"), h("span", null, "Near flagged"));
   }
 }

@@ -19,6 +19,8 @@ export function keysOf(view) {
     { key: "Ctrl+a", label: "Select all that are loaded", run: () => view.sheet.all() },
     { key: "l", label: "Label what is selected, or the image", run: () => view.label() },
     { key: ["u", "Ctrl+z"], label: "Undo the last labels", run: () => view.undo() },
+    { key: "s", label: "Save labels as a file", run: () => view.save() },
+    { key: "p", label: "Bring labels from a file", run: () => view.bring() },
     { key: "/", label: "Search by words", run: () => view.filters.words.select() },
     { key: "i", label: "Search by an image (or drop or paste one)", run: () => view.filters.file.click() },
     { key: "f", label: "Search near what is flagged in the category", run: () => view.filters.around.click() },

@@ -12,6 +12,7 @@ export class Sheet {
   #items = [];
   #cells = [];
   #chosen = new Set();
+  #open = null;
   #current = 0;
   #anchor = 0;
   #total = Infinity;
@@ -74,9 +75,12 @@ export class Sheet {
   }
 
   #cell(item, place) {
+    const frame = picture(item, { size: 320 });
+    frame.append(h("span", { class: "cell-label" }));
     const open = h(
       "button", { type: "button", class: "cell-open", tabIndex: -1, dataset: { keys: "page" }, onClick: (event) => this.#clicked(place, event) },
-      picture(item, { size: 320 }), h("span", { class: "cell-line" }), h("span", { class: "cell-foot" }),
+      frame, h("span", { class: "cell-line" }),
+      h("span", { class: "cell-name cut", title: item.name }, shortName(item.name)),
     );
     const pick = h("input", { type: "checkbox", tabIndex: -1, "aria-label": `Select ${item.name}`, onClick: (event) => this.#picked(place, event) });
     const cell = h("li", { class: "cell" }, open, h("label", { class: "cell-pick" }, pick));
@@ -182,6 +186,7 @@ export class Sheet {
 
   /** Mark the image that is open, or none. */
   mark(id) {
+    this.#open = id;
     this.#items.forEach((item, place) => set(this.#cells[place].firstChild, { "aria-current": item.id === id ? "true" : null }));
   }
 
@@ -202,9 +207,9 @@ export class Sheet {
   }
 
   #caption(cell, item) {
-    const open = set(cell.firstChild, { "aria-label": this.#what.told(item) });
+    const open = set(cell.firstChild, { "aria-label": this.#what.told(item), "aria-current": item.id === this.#open ? "true" : null });
     replace(open.querySelector(".cell-line"), this.#what.line(item));
-    replace(open.querySelector(".cell-foot"), h("span", { class: "cut", title: item.name }, shortName(item.name)), this.#what.label(item));
+    replace(open.querySelector(".cell-label"), this.#what.label(item));
     return cell;
   }
 
