@@ -86,9 +86,7 @@ class History:
             start=every[0].rows if every else None,
             audit_of={n: rows[at & audit] for n, at in own.items()},
             picked_of={n: (rows[at & ~audit], inclusion[at & ~audit]) for n, at in own.items()},
-            given_of={
-                n: np.intersect1d(recorded[found_in == n], live) for n in sorted({*found_in})
-            },
+            given_of={n: _among(recorded[found_in == n], live) for n in sorted({*found_in})},
             suggested=np.unique(rows),
             recorded=recorded,
             chosen=without(_chosen(corpus, category), drawn_for_it),
@@ -237,3 +235,8 @@ def without(rows: Int64, others: Int64) -> Int64:
 def _chosen(corpus: Corpus, category: str | None) -> Int64:
     chosen = chosen_rows(corpus, category)
     return chosen if category else without(chosen, labelled_rows(corpus, chosen=False))
+
+
+def _among(rows: Int64, live: Int64) -> Int64:
+    """Return the rows that are live, ascending; unlike an intersection it sorts no corpus."""
+    return np.unique(rows[np.isin(rows, live)])

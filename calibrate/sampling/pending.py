@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from clipcal.calibrate.statistics.sampling import Int64
 from clipcal.index.chosen import labelled_rows
+from clipcal.index.roster import roster
 from clipcal.index.store import Corpus
 
 
@@ -33,12 +35,25 @@ def pending(corpus: Corpus, category: str = "", rater: str | None = None) -> lis
         Rows of the embeddings, each of an image in the corpus: the first round's first.
     """
     covering = [r for r in corpus.rounds() if not category or r.category in ("", category)]
-    drawn, live = corpus.suggestions(), corpus.live_rows()
+    if not covering:
+        return []
+    drawn, live = _rows_by_round(corpus), roster(corpus)[1]
+    labelled = {
+        scope: labelled_rows(corpus, scope, rater=rater)
+        for scope in {category or r.category or None for r in covering}
+    }
     found: dict[int, None] = {}
     for r in covering:
-        labelled = labelled_rows(corpus, category or r.category or None, rater=rater)
-        rows = np.sort(np.array([one.row for one in drawn if one.round == r.number], np.int64))
-        order = np.random.default_rng([r.seed, r.number]).permutation(rows)
-        waits = order[np.isin(order, live) & ~np.isin(order, labelled)]
+        order = np.random.default_rng([r.seed, r.number]).permutation(drawn[r.number])
+        done = labelled[category or r.category or None]
+        waits = order[np.isin(order, live) & ~np.isin(order, done)]
         found.update(dict.fromkeys(waits.tolist()))
     return list(found)
+
+
+def _rows_by_round(corpus: Corpus) -> dict[int, Int64]:
+    """Return what each round drew, ascending."""
+    drawn = corpus.suggestions()
+    number = np.array([one.round for one in drawn], np.int64)
+    rows = np.array([one.row for one in drawn], np.int64)
+    return {r.number: np.sort(rows[number == r.number]) for r in corpus.rounds()}
