@@ -65,6 +65,7 @@ class Review {
   close() {
     this.#turn += 1;
     this.outlook.close();
+    this.stage.close();
     this.forgetKeys?.();
     this.root.removeEventListener("click", this.giveFocusBack);
     outbox.onChange = outbox.onKept = () => {};

@@ -1,5 +1,5 @@
 /** The image that is looked at: as large as there is room for, the next ones fetched ahead. */
-import { pictureUrl } from "../api.js";
+import { connection, pictureUrl } from "../api.js";
 import { h, set } from "../dom.js";
 import { hrefOf } from "../route.js";
 
@@ -8,11 +8,12 @@ const AHEAD = 3;
 
 export class Stage {
   #item = null;
+  #upcoming = [];
   #ahead = new Map();
 
   constructor() {
     this.picture = h("img", { alt: "", draggable: "false", decoding: "async" });
-    this.nothing = h("p", { class: "empty", hidden: true }, "There is no picture of this image any more: only its scores are known.");
+    this.nothing = h("p", { class: "empty", hidden: true }, "The picture cannot be shown: its file is gone or changed, or the service does not answer.");
     this.name = h("a", { class: "cut" });
     this.button = h(
       "button",
@@ -23,6 +24,13 @@ export class Stage {
     this.button.addEventListener("pointermove", (event) => this.#pan(event));
     this.picture.addEventListener("load", () => this.button.classList.remove("waiting"));
     this.picture.addEventListener("error", () => this.#missing(true));
+    // A service that was away is back: what it did not give is asked for again.
+    this.again = () => this.#item && this.button.hidden && this.show(this.#item, this.#upcoming);
+    connection.addEventListener("up", this.again);
+  }
+
+  close() {
+    connection.removeEventListener("up", this.again);
   }
 
   get #size() {
@@ -32,11 +40,13 @@ export class Stage {
 
   show(item, upcoming) {
     this.#item = item;
+    this.#upcoming = upcoming;
     this.zoom(false);
     this.#missing(!item.picture);
     if (item.picture) {
       const src = pictureUrl(item.id, this.#size);
       this.button.classList.toggle("waiting", !this.#ahead.get(src)?.complete);
+      this.picture.removeAttribute("src");
       set(this.picture, { src, alt: item.name });
     }
     set(this.name, { textContent: item.name, href: hrefOf("explore", { open: item.id }), title: item.name });
