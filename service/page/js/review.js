@@ -1,5 +1,5 @@
 /** Review: one image at a time, answered by key, with what the answers do to the guarantees. */
-import { get } from "./api.js";
+import { connection, get } from "./api.js";
 import { h, problemNote, replace } from "./dom.js";
 import { keys } from "./keys.js";
 import { keep, route } from "./route.js";
@@ -68,6 +68,7 @@ class Review {
     this.stage.close();
     this.forgetKeys?.();
     this.root.removeEventListener("click", this.giveFocusBack);
+    connection.removeEventListener("up", this.whenBack);
     outbox.onChange = outbox.onKept = () => {};
   }
 
@@ -108,6 +109,11 @@ class Review {
       this.outlook.refresh();
     };
     outbox.sendNow();
+    this.whenBack = () => {
+      this.outlook.refresh();
+      if (this.feed.current) this.#showEvidence(this.feed.current);
+    };
+    connection.addEventListener("up", this.whenBack);
     // What was pressed by pointer gives the keys back to the page.
     this.giveFocusBack = (event) => {
       if (event.detail && event.target.closest("button.answer, button.tick, .answer-all, .stage-picture, [role=radio]")) this.root.focus({ preventScroll: true });
