@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
 from clipcal.calibrate.labels.exchange.exporting import predict
 from clipcal.calibrate.labels.exchange.importing import Imported
-from clipcal.calibrate.labels.exchange.naming import relative_names
+from clipcal.calibrate.labels.exchange.naming import ends_of_others
 from clipcal.calibrate.labels.exchange.records import Predicted
 from clipcal.calibrate.labels.exchange.selecting import (
     every_image,
     images_by_score,
     suggested_images,
 )
+from clipcal.calibrate.labels.matching import plain_path
 from clipcal.calibrate.labels.pool import Names
 from clipcal.index.judgements import Origin
+from clipcal.index.lookup import items_by_id
+from clipcal.index.records import Item
 from clipcal.index.shards import Rows
 from clipcal.service.problems import conflict
 from clipcal.service.schemas.labels import Selection
@@ -25,21 +27,40 @@ from clipcal.service.view import View
 _MOST_NAMED = 20
 
 
-def export_names(view: View) -> Names:
+def export_names(view: View, items: Iterable[int]) -> Names:
     """Name images so that a file which comes back means the same ones.
 
-    An image is called by its name, by the hash of its content where another image's path ends
-    with that name, or by its item where two have one name.
+    An image is called by its name; by the hash of its content where another image's path ends
+    with that name, or a file would not keep it; and by its item where that hash is not known.
+
+    Parameters
+    ----------
+    view : View
+        What is served.
+    items : iterable of int
+        The images that may be exported.
+
+    Returns
+    -------
+    callable
+        From the uri of one of them to what the file calls it.
     """
-    uris, contents = list(view.scored.uris), list(view.scored.sha256s)
-    names = [view.names(uri) for uri in uris]
-    twice = {name for name, count in Counter(names).items() if count > 1}
-    unique = relative_names(names, contents)
-    called = {
-        uri: f"item:{item}" if name in twice else unique(name)
-        for uri, name, item in zip(uris, names, view.ids.tolist(), strict=True)
-    }
+    known = list(items_by_id(view.corpus, items).values())
+    last = {_last(view.names(item.uri)) for item in known}
+    every = map(view.names, view.scored.uris)
+    unclear = ends_of_others([plain_path(name) for name in every if _last(name) in last])
+    called = {item.uri: _called(item, view.names(item.uri), unclear) for item in known}
     return called.__getitem__
+
+
+def _last(name: str) -> str:
+    return plain_path(name).rpartition("/")[2]
+
+
+def _called(item: Item, name: str, unclear: Collection[str]) -> str:
+    """Choose what a file calls an image; the name of an address is less than the address."""
+    kept = "://" not in item.uri and name == name.strip() and plain_path(name) not in unclear
+    return name if kept else item.sha256 or f"item:{item.id}"
 
 
 def selected(

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from conftest import DIM, IDENTITY
 from review_case import HOME, Case, case, closing, folder, make_corpus, served, template
 
 from clipcal.index.judgements import standing
+from clipcal.index.store import Corpus, Outcome
 
 __all__ = ["case", "folder", "template"]
 
@@ -82,6 +85,35 @@ def test_files_name_no_folder_and_are_read_again_without_a_change(case: Case, fo
     assert HOME.encode() not in data
     told = bring(case, data, preview=True).json()
     assert (told["new"], told["changed"], told["same"]) == (0, 0, 2)
+
+
+def test_images_are_told_apart_whatever_they_are_called(folder: Path, tmp_path: Path) -> None:
+    names = [
+        *("/pics/a.jpg", "/pics/sub/a.jpg", "/pics/b.jpg", "/pics/ c.jpg", "file:///pics/%E9.jpg"),
+        *("https://me:secret@host/d.jpg?key=1", "https://host/d.jpg?key=2", "/pics/e\u0301.jpg"),
+    ]
+    corpus = Corpus.create(tmp_path / "named", IDENTITY)
+    hashes = [
+        None if "://host" in name or "@" in name else f"{n:064x}" for n, name in enumerate(names)
+    ]
+    rows = [
+        Outcome(name, sha256, row=n)
+        for n, (name, sha256) in enumerate(zip(names, hashes, strict=True))
+    ]
+    vectors = np.eye(len(names), DIM, dtype=np.float16)
+    corpus.commit(rows, vectors, hashes)
+    corpus.close()
+    (folder / "corpus").rename(tmp_path / "other")
+    (tmp_path / "named").rename(folder / "corpus")
+    for strange in closing(served(folder)):
+        levels = {n: ("positive", "negative")[n % 2] for n in range(1, len(names) + 1)}
+        strange.label(dict(levels), rater="carol")
+        for format in FORMATS:
+            data = export(strange, format)
+            assert b"secret" not in data
+            assert b"/pics" not in data
+            told = bring(strange, data, preview=True).json()
+            assert (told["same"], told["unmatched"], told["ambiguous"]) == (8, [], []), format
 
 
 def test_a_previewed_import_writes_nothing(case: Case, other: Case) -> None:

@@ -16,6 +16,7 @@ from clipcal.calibrate.labels.exchange.files import (
     write_exchange,
 )
 from clipcal.calibrate.labels.exchange.importing import import_labels
+from clipcal.index.judgements import labelled_items
 from clipcal.index.store import Corpus
 from clipcal.service.asked import require_owner
 from clipcal.service.context import Serving
@@ -75,8 +76,9 @@ def export_labels(
         raise unprocessable(f"Predictions go with format=label-studio; {format} has none.")
     categories = view.categories if category is None else (category,)
     items = selected(view, images, category, limit)
+    names = export_names(view, labelled_items(view.corpus).tolist() if items is None else items)
     levels = view.prompt_set.levels
-    done = export(view.corpus, categories, levels, names=export_names(view), items=items)
+    done = export(view.corpus, categories, levels, names=names, items=items)
     told = predicted(view, done.places, categories) if predictions else None
     data = write_exchange(format, done.pictures, categories, done.levels, predicted=told)
     attached = {"Content-Disposition": f'attachment; filename="{FILE_NAMES[format]}"'}

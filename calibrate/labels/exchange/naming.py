@@ -29,7 +29,7 @@ def relative_names(uris: Sequence[str], sha256s: Sequence[str] | None = None) ->
     start = len(common_folder(paths))
     names = [path[start:].removeprefix("/") for path in paths]
     if sha256s is not None:
-        unclear = _ends_of_others(names)
+        unclear = ends_of_others(names)
         names = [
             (sha256 if name in unclear or name != name.strip() else "") or name
             for name, sha256 in zip(names, sha256s, strict=True)
@@ -61,7 +61,7 @@ def common_folder(paths: Iterable[str]) -> str:
     return "/".join(common or [])
 
 
-def _ends_of_others(names: Sequence[str]) -> set[str]:
+def ends_of_others(names: Sequence[str]) -> set[str]:
     """Find the names that occur twice, or that another name ends with, by whole components."""
     known: set[str] = set()
     unclear = set()
