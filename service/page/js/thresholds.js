@@ -4,7 +4,7 @@ import { h, problemNote, replace, set, toast } from "./dom.js";
 import { keys } from "./keys.js";
 import { keep } from "./route.js";
 import { kept, loadCategories } from "./state.js";
-import { count, cutName, flagLevels, plural, score } from "./words.js";
+import { cutName, flagLevels, plural, score } from "./words.js";
 import { statusBadge } from "./review/outlook.js";
 import { Draft } from "./thresholds/draft.js";
 import { Effects } from "./thresholds/effects.js";
