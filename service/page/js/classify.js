@@ -2,7 +2,7 @@
 import { get } from "./api.js";
 import { ofCorpus, Chosen } from "./classify/queue.js";
 import { Question } from "./classify/question.js";
-import { resultOf } from "./classify/result.js";
+import { bestOf, resultOf } from "./classify/result.js";
 import { h, problemNote, replace, set, toast } from "./dom.js";
 import { whenDropped } from "./drop.js";
 import { icon } from "./icons.js";
@@ -12,14 +12,17 @@ import { go } from "./route.js";
 import { loadCategories } from "./state.js";
 
 const SIMILAR = 24;
+const TOUCH = matchMedia("(pointer: coarse)");
+
+/** The images of this visit: they are still there when one comes back from another page. */
+const visit = { images: [], current: null };
 
 class Classify {
-  #images = [];
-  #current = null;
   #levels;
   #stage = h("div", { class: "classify-stage" });
   #strip = h("div", { class: "chosen-strip", role: "listbox", "aria-label": "Images", "aria-orientation": "horizontal" });
-  #result = h("section", { class: "result stack", "aria-label": "Result", "aria-live": "polite" });
+  #result = h("section", { class: "result stack", "aria-label": "Result" });
+  #best = h("p", { class: "hidden-text", role: "status" });
   #similar = h("section", { class: "similar stack", "aria-label": "Similar images" });
 
   constructor(root, sets, levels) {
@@ -34,9 +37,9 @@ class Classify {
           h("button", { type: "button", onClick: () => this.choose() }, icon("add"), "Choose images", h("kbd", null, "O")),
           h("button", { type: "button", class: "camera", onClick: () => this.camera.click() }, "Take a picture")),
         this.file, this.camera),
-      h("div", { class: "classify-words stack" }, this.question.node, this.#result, this.#similar),
+      h("div", { class: "classify-words stack" }, this.question.node, this.#best, this.#result, this.#similar),
     ));
-    this.#show();
+    this.select(visit.current);
   }
 
   #input(props) {
@@ -57,7 +60,7 @@ class Classify {
   take(files) {
     const fresh = files.map((file) => (file instanceof Chosen ? file : new Chosen(file)));
     if (!fresh.length) return;
-    this.#images.push(...fresh);
+    visit.images.push(...fresh);
     this.select(fresh[0]);
   }
 
@@ -70,38 +73,38 @@ class Classify {
   }
 
   select(image) {
-    this.#current = image;
+    visit.current = image;
     replace(this.#similar);
     this.#show();
     this.ask();
   }
 
   step(by) {
-    const next = this.#images[this.#images.indexOf(this.#current) + by];
+    const next = visit.images[visit.images.indexOf(visit.current) + by];
     if (next) this.select(next);
   }
 
   /** Take the image that is shown out of the strip. */
   remove() {
-    const place = this.#images.indexOf(this.#current);
+    const place = visit.images.indexOf(visit.current);
     if (place < 0) return;
-    this.#images.splice(place, 1)[0].close();
-    this.select(this.#images[Math.min(place, this.#images.length - 1)] ?? null);
+    visit.images.splice(place, 1)[0].close();
+    this.select(visit.images[Math.min(place, visit.images.length - 1)] ?? null);
   }
 
   /** Ask of the image that is shown what the form asks, unless that is answered. */
   async ask() {
-    const image = this.#current;
+    const image = visit.current;
     const { value } = this.question;
     if (!image || value.empty || image.answers(value.key)) return this.#showResult();
     set(this.#result, { "aria-busy": true });
     this.#showResult();
     await image.classify(value);
-    if (image === this.#current && image.answers(this.question.value.key)) this.#showResult();
+    if (image === visit.current && image.answers(this.question.value.key)) this.#showResult();
   }
 
   #showResult() {
-    const image = this.#current;
+    const image = visit.current;
     const { value } = this.question;
     const busy = Boolean(image) && !value.empty && !image.answers(value.key);
     set(this.#result, { "aria-busy": busy ? true : null });
@@ -109,23 +112,24 @@ class Classify {
     if (value.empty) return replace(this.#result, h("p", { class: "soft" }, "Type what the image may show."));
     if (image.problem && !busy) return replace(this.#result, problemNote(image.problem, () => this.#again()));
     if (!image.reply) return replace(this.#result, h("p", { class: "soft" }, "Comparing …"));
+    if (!busy) set(this.#best, { textContent: bestOf(image.reply) });
     return replace(this.#result, resultOf(image, { levels: this.#levels }), h("div", null, h(
       "button", { type: "button", onClick: () => this.findSimilar() }, icon("near"), "Find what looks like this in the corpus", h("kbd", null, "F"),
     )));
   }
 
   #again() {
-    this.#current.answered = null;
+    visit.current.answered = null;
     this.ask();
   }
 
   async findSimilar() {
-    const image = this.#current;
+    const image = visit.current;
     if (!image) return;
     set(this.#similar, { "aria-busy": true });
     try {
       const { hits } = await image.similar(SIMILAR);
-      if (image !== this.#current) return;
+      if (image !== visit.current) return;
       replace(this.#similar, h("h2", null, "Nearest in the corpus, by cosine"), hits.length
         ? hitStrip(hits, { onOpen: (item) => go("explore", { open: item.id }) }) : h("p", { class: "soft" }, "The corpus holds nothing else."));
       this.#similar.scrollIntoView({ block: "nearest" });
@@ -137,14 +141,14 @@ class Classify {
   }
 
   #show() {
-    replace(this.#stage, this.#current ? shown(this.#current) : this.#invitation());
-    set(this.#strip, { hidden: this.#images.length < 2 });
-    replace(this.#strip, this.#images.map((image) => h(
-      "button", { type: "button", class: "chosen-image", role: "option", "aria-selected": image === this.#current, "aria-label": image.name, title: image.name, onClick: () => this.select(image) },
+    replace(this.#stage, visit.current ? shown(visit.current) : this.#invitation());
+    set(this.#strip, { hidden: visit.images.length < 2 });
+    replace(this.#strip, visit.images.map((image) => h(
+      "button", { type: "button", class: "chosen-image", role: "option", "aria-selected": image === visit.current, "aria-label": image.name, title: image.name, onClick: () => this.select(image) },
       h("img", { src: image.url, alt: "" }),
     )));
-    if (this.#current) {
-      this.#stage.append(h("div", { class: "classify-name row" }, h("span", { class: "cut grow small soft", title: this.#current.name }, this.#current.name),
+    if (visit.current) {
+      this.#stage.append(h("div", { class: "classify-name row" }, h("span", { class: "cut grow small soft", title: visit.current.name }, visit.current.name),
         h("button", { type: "button", class: "plain icon", "aria-label": "Take this image away", title: "Take this image away (Del)", onClick: () => this.remove() }, icon("close"))));
     }
     this.#strip.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
@@ -153,14 +157,14 @@ class Classify {
   #invitation() {
     return h(
       "button", { type: "button", class: "drop-zone", onClick: () => this.choose() }, icon("image"),
-      h("span", { class: "drop-words" }, "Drop images here, paste one, or choose"),
+      h("span", { class: "drop-words" }, TOUCH.matches ? "Choose images" : "Drop images here, paste one, or choose"),
       h("span", { class: "small soft" }, "They are compared on this service, and not kept."),
     );
   }
 
   end() {
     this.question.close();
-    for (const image of this.#images) image.close();
+    for (const image of visit.images) image.giveUp();
   }
 }
 

@@ -80,7 +80,7 @@ export function toast(text, { action, onAction, kind = "info", seconds = action 
     onAction?.();
   };
   const node = h(
-    "div", { class: `toast ${kind}`, onMouseenter: () => clearTimeout(timer), onMouseleave: wait, onFocusin: () => clearTimeout(timer), onFocusout: wait },
+    "div", { class: `toast ${kind}`, role: kind === "bad" ? "alert" : null, onMouseenter: () => clearTimeout(timer), onMouseleave: wait, onFocusin: () => clearTimeout(timer), onFocusout: wait },
     h("span", { class: "grow" }, text),
     action ? h("button", { type: "button", onClick: act }, action) : null,
     h("button", { type: "button", class: "plain icon", "aria-label": "Close this message", onClick: close }, "×"),

@@ -21,6 +21,9 @@ const FOLLOW_MS = 140;
 const LOOKING_MS = 250;
 const ONE_BY_ONE = 40;
 
+/** What was labelled here since the page was loaded, so that it can be undone from a later visit too. */
+const batches = [];
+
 class Explore {
   #reply;
   #params;
@@ -29,7 +32,6 @@ class Explore {
   #similarity = null;
   #around = null;
   #asked = null;
-  #batches = [];
   #following = 0;
   #looking = 0;
   #range = new ScoreRange();
@@ -202,7 +204,8 @@ class Explore {
   }
 
   escape() {
-    if (this.panel.shown) this.close();
+    if (document.activeElement.matches("input, select")) this.sheet.focus();
+    else if (this.panel.shown) this.close();
     else if (this.sheet.chosen.length) this.sheet.clear();
     else if (this.#source.searching) this.endSearch();
   }
@@ -239,7 +242,7 @@ class Explore {
 
   #labelled(kept, items) {
     const batch = { ...kept, items };
-    this.#batches.push(batch);
+    batches.push(batch);
     const number = plural(kept.new + kept.changed, "label");
     batch.told = toast(kept.level === null ? `${number} taken back` : `${number} kept: ${kept.category}, ${kept.level}`, { action: "Undo", onAction: () => this.undo(batch) });
     this.sheet.clear();
@@ -247,11 +250,11 @@ class Explore {
   }
 
   /** Take a batch back; the last one where none is named. */
-  async undo(batch = this.#batches.at(-1)) {
+  async undo(batch = batches.at(-1)) {
     if (!batch) return toast("Nothing to undo here.");
     try {
       const undone = await undoLabels(batch);
-      this.#batches = this.#batches.filter((one) => one !== batch);
+      batches.splice(batches.indexOf(batch), 1);
       batch.told();
       toast(`Undone: ${plural(undone, "label")}`);
       return this.#refresh(batch.items);

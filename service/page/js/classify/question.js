@@ -11,7 +11,7 @@ export class Question {
   #onAsk;
   #timer = 0;
   #mode = kept.get("clipcal.classify.mode") === "set" ? "set" : "words";
-  #choices = h("div", { class: "choices", role: "radiogroup", "aria-label": "Compare with" });
+  #choices = h("div", { class: "choices", role: "radiogroup", "aria-label": "Compare with", onKeydown: (event) => this.#arrowed(event) });
 
   constructor({ own, packaged }, onAsk) {
     this.#onAsk = onAsk;
@@ -61,7 +61,7 @@ export class Question {
 
   #show() {
     replace(this.#choices, [["words", "Descriptions"], ["set", "Prompt set"]].map(([mode, text]) => h(
-      "button", { type: "button", role: "radio", "aria-checked": this.#mode === mode, onClick: () => this.turn(mode) }, text,
+      "button", { type: "button", role: "radio", "aria-checked": this.#mode === mode, tabIndex: this.#mode === mode ? 0 : -1, onClick: () => this.turn(mode) }, text,
     )));
     const words = this.#mode === "words";
     set(this.words, { hidden: !words });
@@ -70,6 +70,13 @@ export class Question {
     set(this.hint, { textContent: words
       ? "Separate descriptions by commas. Enter compares; so does a pause."
       : "Scores as thresholds are set on; with the set that is served here, the calibration's decisions too." });
+  }
+
+  #arrowed(event) {
+    if (!event.key.startsWith("Arrow")) return;
+    event.preventDefault();
+    this.turn();
+    this.#choices.querySelector("[aria-checked=true]").focus();
   }
 
   #later() {

@@ -59,8 +59,13 @@ export class Chosen {
     return form;
   }
 
-  close() {
+  /** Ask no longer what was not answered yet. */
+  giveUp() {
     this.#asked?.abort();
+  }
+
+  close() {
+    this.giveUp();
     URL.revokeObjectURL(this.url);
   }
 }

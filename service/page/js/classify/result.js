@@ -11,6 +11,14 @@ export function resultOf(chosen, { levels }) {
   return [body, smallPrint(chosen)];
 }
 
+/** The first of it, for those who hear the page. */
+export function bestOf({ sentences: said, categories: scores }) {
+  const [best] = said;
+  if (best) return `First: ${best.sentence}, share ${percent(best.share)}`;
+  const [name, value] = Object.entries(scores).sort(([, a], [, b]) => b - a)[0] ?? [];
+  return name ? `Highest: ${name}, ${score(value, 3)}` : "";
+}
+
 function sentences(reply) {
   return [
     h("table", { class: "ranked" },
