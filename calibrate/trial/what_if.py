@@ -13,24 +13,19 @@ says too much. Only what is certified holds wherever the search ends; see
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from clipcal.calibrate.contract import Contract, check
+from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.cuts.by_hand import kept, placed_at, refuse_upside_down, upper_placed_at
 from clipcal.calibrate.cuts.estimates import count_flags, measure, rates_at
-from clipcal.calibrate.cuts.evaluation import split
-from clipcal.calibrate.cuts.fit import Fits, fit_cuts, level_phrase, with_upper
-from clipcal.calibrate.cuts.sample import CutSample, Sample
+from clipcal.calibrate.cuts.fit import level_phrase, with_upper
+from clipcal.calibrate.cuts.sample import Sample
 from clipcal.calibrate.cuts.sentences import Subject, describe
 from clipcal.calibrate.cuts.targets import Goal
-from clipcal.calibrate.cuts.thresholds import Declared, Fitted, Place, declare
+from clipcal.calibrate.cuts.thresholds import Fitted, Place
 from clipcal.calibrate.labels.table import UNKNOWN
-from clipcal.calibrate.material import Material
-from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.records import Cut
 from clipcal.calibrate.report.curves import spread
 from clipcal.calibrate.report.histogram import (
@@ -42,53 +37,25 @@ from clipcal.calibrate.report.histogram import (
     limits_of,
 )
 from clipcal.calibrate.scoring.scores import Scores, decide
-from clipcal.calibrate.scoring.under_contract import fingerprint_of
 from clipcal.calibrate.trial.answers import (
     EQUAL_COSTS,
     Costs,
-    Flags,
     Flips,
     RatesAt,
     WhatIf,
     cost_of,
     nearest,
 )
+from clipcal.calibrate.trial.ground import Ground, ReadyCut
 from clipcal.calibrate.trial.words import what_holds
-from clipcal.errors import CalibrationError
 
 MOST_POINTS = 200
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Ready:
-    """One cut with all that does not depend on where its threshold is tried."""
-
-    place: Place
-    fit: Fitted
-    cut: CutSample
-    scores: NDArray[np.float32]
-    flagged: Flags | None  # by the contract
-
-
-class Trial:
+class Trial(Ground):
     """Thresholds to try on a corpus's scores and labels.
 
-    Parameters
-    ----------
-    scores : Float32[(N, c)]
-        Scores of the whole corpus.
-    sample : Sample
-        The labelled images that a calibration would be fitted to; there may be none.
-    goal : Goal
-        What a calibration would ask for; it decides what is certified.
-    categories : sequence of str
-        Names of the columns.
-    levels : sequence of str
-        From low to high.
-    contract : Contract, optional
-        The thresholds in force, whose scores these must be; see `Trial.of`.
-    population : str
-        Which images guarantees speak of, where not of the whole corpus.
+    It takes what a `Ground` takes; see `Trial.of`.
 
     Notes
     -----
@@ -105,57 +72,9 @@ class Trial:
         contract: Contract | None = None,
         population: str = "",
     ) -> None:
-        self.scores, self.sample, self.goal = scores, sample, goal
-        self.categories, self.levels = tuple(categories), tuple(levels)
-        self.contract, self.population = contract, population
-        self._ready: dict[Place, _Ready] = {}
+        super().__init__(scores, sample, goal, categories, levels, contract, population)
         self._histograms: dict[tuple[str, int], Histogram] = {}
         self._curves: dict[Place, tuple[RatesAt, ...]] = {}
-
-    @classmethod
-    def of(
-        cls, material: Material, plan: CalibrationPlan, contract: Contract | None = None
-    ) -> Trial:
-        """Try thresholds on what a calibration would be made from.
-
-        Parameters
-        ----------
-        material : Material
-            Scores and labels.
-        plan : CalibrationPlan
-            What a calibration would ask for; what it holds out is left out here too.
-        contract : Contract, optional
-            The thresholds in force.
-
-        Returns
-        -------
-        Trial
-            Categories whose score a contract learned otherwise count as not yet calibrated.
-
-        Raises
-        ------
-        FingerprintMismatch
-            If the contract is of other scores.
-        CalibrationError
-            If the hold-out leaves one side empty, or a score is not finite.
-        """
-        if contract is not None:
-            ours = fingerprint_of(material.corpus, material.prompts.prompt_set, material.rule)
-            check(contract.fingerprint, ours, contract.prompt_set.name)
-            contract = _of_same_scores(contract, material)
-        sample = material.sample
-        if len(sample):
-            sample, _ = split(sample, plan.holdout, plan.seed)
-        scored = material.scored
-        return cls(
-            scored.scores,
-            sample,
-            plan.goal,
-            scored.categories,
-            material.table.levels,
-            contract,
-            material.population,
-        )
 
     def at(
         self,
@@ -189,7 +108,7 @@ class Trial:
         CalibrationError
             If there is no such category or level, a number is not finite, or `upper` is lower.
         """
-        ready = self._at(category, level)
+        ready = self.cut(category, level)
         fitted = self._placed(ready, threshold, upper)
         cut = self._measured(ready, fitted)
         assert cut.threshold is not None  # it was placed
@@ -245,7 +164,7 @@ class Trial:
         CalibrationError
             If there is no such category or level, or the threshold is not finite.
         """
-        ready, chosen = self._at(category, level), kept(threshold)
+        ready, chosen = self.cut(category, level), kept(threshold)
         flagged = decide(ready.scores, chosen)
         before = np.zeros_like(flagged) if ready.flagged is None else ready.flagged
         return Flips(
@@ -297,69 +216,33 @@ class Trial:
         CalibrationError
             If there is no such category or level.
         """
-        ready = self._at(category, level)
+        ready = self.cut(category, level)
         if ready.place not in self._curves:
-            cut, confidence = ready.cut, self.goal.confidence
-            thresholds = spread(cut.scores, MOST_POINTS) if len(cut) else []
+            sample, confidence = ready.sample, self.goal.confidence
+            thresholds = spread(sample.scores, MOST_POINTS) if len(sample) else []
             self._curves[ready.place] = tuple(
                 RatesAt(
                     threshold,
                     count_flags(ready.scores, threshold),
-                    **rates_at(cut, threshold, confidence),
+                    **rates_at(sample, threshold, confidence),
                 )
                 for threshold in thresholds
             )
         return self._curves[ready.place]
 
-    @cached_property
-    def _declared(self) -> Declared:
-        return declare(self.scores, self.goal, int(self.sample.backing.sum()))
-
-    @cached_property
-    def _fits(self) -> Fits:
-        return fit_cuts(self.sample, self.goal, self._declared, self.levels)
-
-    def _at(self, category: str, level: str) -> _Ready:
-        place = self._place(category, level)
-        if place not in self._ready:
-            self._ready[place] = self._make_ready(place)
-        return self._ready[place]
-
-    def _place(self, category: str, level: str) -> Place:
-        if category not in self.categories or level not in self.levels[1:]:
-            raise CalibrationError(
-                f"There is no threshold for {category!r}, {level!r}; there are the categories "
-                f"{', '.join(self.categories)} and the levels {', '.join(self.levels[1:])}. "
-                f"See: clipcal prompts show SET"
-            )
-        return self.categories.index(category), self.levels.index(level)
-
-    def _make_ready(self, place: Place) -> _Ready:
-        column, rank = place
-        scores = self._scores_of(column)
-        now = None
-        if self.contract is not None:
-            cuts = self.contract.categories.get(self.categories[column], {})
-            now = cuts.get(self.levels[rank])
-        flagged = None
-        if now is not None and now.threshold is not None:
-            flagged = decide(scores, now.threshold)
-        cut = self.sample.of(column, rank)
-        return _Ready(place, self._fits[place], cut, scores, flagged)
-
-    def _placed(self, ready: _Ready, threshold: float, upper: float | None) -> Fitted:
-        fitted = placed_at(ready.fit, ready.cut, threshold, self.goal.target)
+    def _placed(self, ready: ReadyCut, threshold: float, upper: float | None) -> Fitted:
+        fitted = placed_at(ready.fit, ready.sample, threshold, self.goal.target)
         if upper is None:
             return replace(fitted, upper=None)
-        above = upper_placed_at(ready.fit.upper, ready.cut, upper, self.goal.block)
+        above = upper_placed_at(ready.fit.upper, ready.sample, upper, self.goal.block)
         refuse_upside_down(fitted.threshold, above.threshold, f"'{self._category(ready)}'")
         return with_upper(fitted, above)
 
-    def _measured(self, ready: _Ready, fitted: Fitted) -> Cut:
+    def _measured(self, ready: ReadyCut, fitted: Fitted) -> Cut:
         """Measure a placed threshold as a calibration would; only the bootstrap is left out."""
-        candidates = self._declared.of(ready.place[0])
+        candidates = self.declared.of(ready.place[0])
         cut = measure(
-            fitted, ready.cut, ready.scores, candidates, self.goal, draws=0, planning=False
+            fitted, ready.sample, ready.scores, candidates, self.goal, draws=0, planning=False
         )
         about = Subject(
             self._category(ready),
@@ -369,15 +252,15 @@ class Trial:
         )
         return describe(cut, self.goal, about, fitted)
 
-    def _category(self, ready: _Ready) -> str:
+    def _category(self, ready: ReadyCut) -> str:
         return self.categories[ready.place[0]]
 
     def _certified_up_to(self, fit: Fitted) -> float | None:
         return fit.certified[0] if self.goal.target.kind == "recall" and fit.certified else None
 
     def _counted(self, category: str, bins: int) -> Histogram:
-        column = self._place(category, self.levels[-1])[0]
-        scores, codes = self._scores_of(column), self.sample.values[:, column]
+        column = self.place(category, self.levels[-1])[0]
+        scores, codes = self.column(column), self.sample.values[:, column]
         known, limits = codes != UNKNOWN, self._limits(category)
         low, high = axis_of(scores, [limit.value for limit in limits])
         groups = count_groups(
@@ -391,11 +274,8 @@ class Trial:
         )
         return Histogram(low, high, groups, limits)
 
-    def _scores_of(self, column: int) -> NDArray[np.float32]:
-        return np.ascontiguousarray(self.scores[:, column])
-
     def _limits(self, category: str) -> tuple[Limit, ...]:
-        cuts = {} if self.contract is None else self.contract.categories.get(category, {})
+        cuts = self.in_force(category)
         phrases = {
             level: level_phrase(self.levels, rank) or ""
             for rank, level in enumerate(self.levels[1:], start=1)
@@ -408,18 +288,9 @@ class Trial:
         )
 
 
-def _of_same_scores(contract: Contract, material: Material) -> Contract:
-    """Leave out the categories whose score was learned from other labels, or no more is."""
-    heads = material.learned.heads if material.learned else {}
-    same = {
-        category: cuts
-        for category, cuts in contract.categories.items()
-        if contract.heads.get(category) == heads.get(category)
-    }
-    return contract.model_copy(update={"categories": same})
-
-
-def _count_flips(ready: _Ready, threshold: float) -> tuple[int, int, int] | tuple[None, None, None]:
+def _count_flips(
+    ready: ReadyCut, threshold: float
+) -> tuple[int, int, int] | tuple[None, None, None]:
     """Count flags by the contract, and the images flagged by one of the two only."""
     if ready.flagged is None:
         return None, None, None
