@@ -9,14 +9,23 @@ const FAILURES = 100;
 export async function showService() {
   const health = await get("health");
   const failed = health.failed ? await get("failures", { limit: FAILURES }) : null;
-  return dialog({ title: "This service", content: [facts(health), failed && failures(failed), links()] });
+  return dialog({
+    title: "This service",
+    content: [facts(health), failed && failures(failed), links()],
+  });
 }
 
 function failures({ failures: some, total }) {
   const more = total - some.length;
   return h(
-    "details", null, h("summary", null, `${plural(total, "image")} could not be embedded`),
-    h("ul", { class: "small" }, some.map((one) => h("li", null, one.name, ": ", h("span", { class: "soft" }, one.reason)))),
+    "details",
+    null,
+    h("summary", null, `${plural(total, "image")} could not be embedded`),
+    h(
+      "ul",
+      { class: "small" },
+      some.map((one) => h("li", null, one.name, ": ", h("span", { class: "soft" }, one.reason))),
+    ),
     more > 0 ? h("p", { class: "small soft" }, `and ${count(more)} more`) : null,
   );
 }
@@ -35,16 +44,28 @@ function facts(health) {
     ["Calibration", health.calibration ? health.calibration.slice(0, 12) : "none yet"],
     ["Running for", lasting(health.seconds)],
   ];
-  return h("dl", { class: "facts" }, rows.filter(([, value]) => value).map(([name, value]) => [
-    h("dt", null, name), h("dd", null, value),
-  ]));
+  return h(
+    "dl",
+    { class: "facts" },
+    rows
+      .filter(([, value]) => value)
+      .map(([name, value]) => [h("dt", null, name), h("dd", null, value)]),
+  );
 }
 
 function links() {
   return h(
-    "p", { class: "small soft" }, "Programs use the same service: ",
-    h("a", { href: address("openapi.json").href, target: "_blank", rel: "noreferrer" }, "the API as OpenAPI"), ", ",
-    h("a", { href: address("metrics").href, target: "_blank", rel: "noreferrer" }, "metrics"), ".",
+    "p",
+    { class: "small soft" },
+    "Programs use the same service: ",
+    h(
+      "a",
+      { href: address("openapi.json").href, target: "_blank", rel: "noreferrer" },
+      "the API as OpenAPI",
+    ),
+    ", ",
+    h("a", { href: address("metrics").href, target: "_blank", rel: "noreferrer" }, "metrics"),
+    ".",
   );
 }
 

@@ -34,7 +34,9 @@ export async function get(path, params, { signal } = {}) {
 
 export async function post(path, body, { signal } = {}) {
   const headers = { "Content-Type": "application/json" };
-  return (await ask(address(path), { method: "POST", headers, body: JSON.stringify(body ?? {}), signal })).json();
+  return (
+    await ask(address(path), { method: "POST", headers, body: JSON.stringify(body ?? {}), signal })
+  ).json();
 }
 
 export async function postForm(path, form, { signal } = {}) {
@@ -44,8 +46,11 @@ export async function postForm(path, form, { signal } = {}) {
 /** A file of the service, with the name that it is to be kept under. */
 export async function getFile(path, params, { signal } = {}) {
   const response = await ask(address(path, params), { signal });
-  const [, name = "download"] = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition") ?? "") ?? [];
-  return new File([await response.blob()], name, { type: response.headers.get("Content-Type") ?? "" });
+  const [, name = "download"] =
+    /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition") ?? "") ?? [];
+  return new File([await response.blob()], name, {
+    type: response.headers.get("Content-Type") ?? "",
+  });
 }
 
 /** Whether an error only says that nobody waits for the answer any more. */
@@ -70,7 +75,8 @@ async function reach(url, options) {
   } catch (error) {
     if (abandoned(error)) throw error;
     tell(false);
-    const detail = "The service does not answer. Is it still running? Nothing that it acknowledged is lost.";
+    const detail =
+      "The service does not answer. Is it still running? Nothing that it acknowledged is lost.";
     throw new ApiProblem({ status: 0, title: "No connection", detail });
   }
 }
@@ -103,14 +109,20 @@ export function whenTokenIsNeeded(ask) {
 }
 
 async function letIn(problem) {
-  asking ??= (askForToken ? askForToken(problem) : Promise.resolve(false)).finally(() => { asking = null; });
+  asking ??= (askForToken ? askForToken(problem) : Promise.resolve(false)).finally(() => {
+    asking = null;
+  });
   return asking;
 }
 
 /** Hand the token in; the service keeps it in a cookie that scripts cannot read. */
 export async function openSession(token) {
   const headers = { "Content-Type": "application/json" };
-  const response = await reach(address("session"), { method: "POST", headers, body: JSON.stringify({ token }) });
+  const response = await reach(address("session"), {
+    method: "POST",
+    headers,
+    body: JSON.stringify({ token }),
+  });
   if (!response.ok) throw await problemOf(response);
   return response.json();
 }

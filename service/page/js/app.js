@@ -1,12 +1,10 @@
 /** The shell: which page is shown, the header, the token, the keys that hold everywhere. */
-import { connection, get, openSession, whenTokenIsNeeded } from "./api.js";
-import { showService } from "./about.js";
+import { openSession, whenTokenIsNeeded } from "./api.js";
 import { dialog, h, problemNote, replace, set, toast } from "./dom.js";
-import { icon } from "./icons.js";
+import { aboutService, headerButtons, turnTheme } from "./header.js";
 import { keys } from "./keys.js";
 import { go, hrefOf, route } from "./route.js";
-import { askRater, kept, rater, state } from "./state.js";
-import { plural } from "./words.js";
+import { askRater } from "./state.js";
 
 const PAGES = {
   classify: () => import("./classify.js"),
@@ -15,8 +13,6 @@ const PAGES = {
   explore: () => import("./explore.js"),
 };
 const HOME = "explore";
-const POLL_MS = 20_000;
-const POLL_DOWN_MS = 3_000;
 
 let current = null;
 let unmount = null;
@@ -64,82 +60,31 @@ function mark(name) {
   }
 }
 
-const THEMES = ["auto", "light", "dark"];
-
-function themeButton() {
-  const button = h("button", { type: "button", class: "plain icon" });
-  const show = () => {
-    const theme = kept.get("clipcal.theme") ?? "auto";
-    set(button, { "aria-label": `Theme: ${theme}`, title: `Theme: ${theme}` });
-    replace(button, icon(theme));
-    if (theme === "auto") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = theme;
-  };
-  button.addEventListener("click", () => {
-    const place = THEMES.indexOf(kept.get("clipcal.theme") ?? "auto");
-    kept.set("clipcal.theme", THEMES[(place + 1) % THEMES.length]);
-    show();
-  });
-  show();
-  return button;
-}
-
-function raterButton() {
-  const name = h("span", { class: "rater-text cut" });
-  const button = h("button", { type: "button", class: "plain rater", onClick: askRater }, icon("person"), name);
-  const show = () => {
-    set(name, { textContent: rater() ?? "Who?" });
-    set(button, { "aria-label": rater() ? `Labelling as ${rater()}: change` : "Say who is labelling" });
-  };
-  state.addEventListener("rater", show);
-  show();
-  return button;
-}
-
-function stateButton() {
-  const text = h("span", { class: "state-text cut" }, "connecting");
-  const open = () => showService().catch((error) => toast(error.message, { kind: "bad" }));
-  const button = h(
-    "button", { type: "button", class: "plain state", dataset: { state: "unknown" }, "aria-label": "This service: connecting", onClick: open },
-    h("span", { class: "state-dot" }), text,
-  );
-  const say = (kind, words) => {
-    button.dataset.state = kind;
-    text.textContent = words;
-    set(button, { "aria-label": `This service: ${words}` });
-  };
-  watch(say);
-  return button;
-}
-
-function watch(say) {
-  let timer = 0;
-  const look = async () => {
-    clearTimeout(timer);
-    if (!document.hidden) await get("health").then((health) => say("up", served(health)), () => say("down", "no connection"));
-    timer = setTimeout(look, connection.up ? POLL_MS : POLL_DOWN_MS);
-  };
-  document.addEventListener("visibilitychange", look);
-  connection.addEventListener("down", look);
-  connection.addEventListener("up", look);
-  look();
-}
-
-function served(health) {
-  return plural(health.images, "image");
-}
-
 /** Ask for the token; true where the service took it. */
 async function askToken(problem) {
-  const input = h("input", { type: "password", autofocus: true, autocomplete: "current-password", name: "token" });
+  const input = h("input", {
+    type: "password",
+    autofocus: true,
+    autocomplete: "current-password",
+    name: "token",
+  });
   return dialog({
     title: "This service needs a token",
     content: [
-      h("p", null, "It was printed where the service was started, at the end of the address (", h("code", null, "#token=…"), ")."),
+      h(
+        "p",
+        null,
+        "It was printed where the service was started, at the end of the address (",
+        h("code", null, "#token=…"),
+        ").",
+      ),
       problem?.detail ? h("p", { class: "small soft" }, problem.detail) : null,
       h("label", { class: "field" }, h("span", null, "Token"), input),
     ],
-    actions: [{ label: "Cancel", value: false }, { label: "Open", kind: "primary", run: () => handIn(input.value.trim()) }],
+    actions: [
+      { label: "Cancel", value: false },
+      { label: "Open", kind: "primary", run: () => handIn(input.value.trim()) },
+    ],
   });
 }
 
@@ -157,7 +102,11 @@ async function tokenOfAddress() {
   const [, token] = /^#token=(.+)$/.exec(location.hash) ?? [];
   if (!token) return;
   history.replaceState(null, "", hrefOf(HOME));
-  await openSession(decodeURIComponent(token)).catch((error) => toast(error.message, { kind: "bad" }));
+  try {
+    await openSession(decodeURIComponent(token));
+  } catch (error) {
+    toast(error.message, { kind: "bad" });
+  }
 }
 
 keys.everywhere([
@@ -166,13 +115,14 @@ keys.everywhere([
   { key: "g t", label: "Go to Thresholds", run: () => go("thresholds") },
   { key: "g e", label: "Go to Explore", run: () => go("explore") },
   { key: "g n", label: "Say who is labelling", run: askRater },
+  { key: "g d", label: "Light, dark, or as the system has it", run: turnTheme },
+  { key: "g s", label: "About this service", run: aboutService },
   { key: "?", label: "Show the keys", run: keys.overlay },
 ]);
 
-const help = h("button", { type: "button", class: "plain icon key-hint", "aria-label": "Keys", title: "Keys (?)", onClick: keys.overlay }, icon("help"));
 whenTokenIsNeeded(askToken);
 await tokenOfAddress();
-replace(document.getElementById("top-end"), stateButton(), raterButton(), themeButton(), help);
+replace(document.getElementById("top-end"), headerButtons());
 addEventListener("hashchange", async () => {
   await tokenOfAddress();
   show();

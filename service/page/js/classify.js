@@ -20,7 +20,12 @@ const visit = { images: [], current: null };
 class Classify {
   #levels;
   #stage = h("div", { class: "classify-stage" });
-  #strip = h("div", { class: "chosen-strip", role: "listbox", "aria-label": "Images", "aria-orientation": "horizontal" });
+  #strip = h("div", {
+    class: "chosen-strip",
+    role: "listbox",
+    "aria-label": "Images",
+    "aria-orientation": "horizontal",
+  });
   #result = h("section", { class: "result stack", "aria-label": "Result" });
   #best = h("p", { class: "hidden-text", role: "status" });
   #similar = h("section", { class: "similar stack", "aria-label": "Similar images" });
@@ -30,21 +35,55 @@ class Classify {
     this.question = new Question(sets, () => this.ask());
     this.file = this.#input({ multiple: true });
     this.camera = this.#input({ capture: "environment" });
-    replace(root, h("h1", { class: "hidden-text" }, "Classify"), h(
-      "div", { class: "classify" },
-      h("div", { class: "classify-picture stack" }, this.#stage, this.#strip,
-        h("div", { class: "row" },
-          h("button", { type: "button", onClick: () => this.choose() }, icon("add"), "Choose images", h("kbd", null, "O")),
-          h("button", { type: "button", class: "camera", onClick: () => this.camera.click() }, "Take a picture")),
-        this.file, this.camera),
-      h("div", { class: "classify-words stack" }, this.question.node, this.#best, this.#result, this.#similar),
-    ));
+    replace(
+      root,
+      h("h1", { class: "hidden-text" }, "Classify"),
+      h(
+        "div",
+        { class: "classify" },
+        h(
+          "div",
+          { class: "classify-picture stack" },
+          this.#stage,
+          this.#strip,
+          h(
+            "div",
+            { class: "row" },
+            h(
+              "button",
+              { type: "button", onClick: () => this.choose() },
+              icon("add"),
+              "Choose images",
+              h("kbd", null, "O"),
+            ),
+            h(
+              "button",
+              { type: "button", class: "camera", onClick: () => this.camera.click() },
+              "Take a picture",
+            ),
+          ),
+          this.file,
+          this.camera,
+        ),
+        h(
+          "div",
+          { class: "classify-words stack" },
+          this.question.node,
+          this.#best,
+          this.#result,
+          this.#similar,
+        ),
+      ),
+    );
     this.select(visit.current);
   }
 
   #input(props) {
     return h("input", {
-      type: "file", accept: "image/*", hidden: true, ...props,
+      type: "file",
+      accept: "image/*",
+      hidden: true,
+      ...props,
       onChange: (event) => {
         this.take([...event.target.files]);
         event.target.value = "";
@@ -68,7 +107,10 @@ class Classify {
     try {
       this.take([await ofCorpus(id)]);
     } catch (error) {
-      replace(this.#result, problemNote(error, () => this.takeItem(id)));
+      replace(
+        this.#result,
+        problemNote(error, () => this.takeItem(id)),
+      );
     }
   }
 
@@ -109,13 +151,30 @@ class Classify {
     const busy = Boolean(image) && !value.empty && !image.answers(value.key);
     set(this.#result, { "aria-busy": busy ? true : null });
     if (!image) return replace(this.#result);
-    if (value.empty) return replace(this.#result, h("p", { class: "soft" }, "Type what the image may show."));
-    if (image.problem && !busy) return replace(this.#result, problemNote(image.problem, () => this.#again()));
+    if (value.empty)
+      return replace(this.#result, h("p", { class: "soft" }, "Type what the image may show."));
+    if (image.problem && !busy)
+      return replace(
+        this.#result,
+        problemNote(image.problem, () => this.#again()),
+      );
     if (!image.reply) return replace(this.#result, h("p", { class: "soft" }, "Comparing …"));
     if (!busy) set(this.#best, { textContent: bestOf(image.reply) });
-    return replace(this.#result, resultOf(image, { levels: this.#levels }), h("div", null, h(
-      "button", { type: "button", onClick: () => this.findSimilar() }, icon("near"), "Find what looks like this in the corpus", h("kbd", null, "F"),
-    )));
+    return replace(
+      this.#result,
+      resultOf(image, { levels: this.#levels }),
+      h(
+        "div",
+        null,
+        h(
+          "button",
+          { type: "button", onClick: () => this.findSimilar() },
+          icon("near"),
+          "Find what looks like this in the corpus",
+          h("kbd", null, "F"),
+        ),
+      ),
+    );
   }
 
   #again() {
@@ -130,8 +189,13 @@ class Classify {
     try {
       const { hits } = await image.similar(SIMILAR);
       if (image !== visit.current) return;
-      replace(this.#similar, h("h2", null, "Nearest in the corpus, by cosine"), hits.length
-        ? hitStrip(hits, { onOpen: (item) => go("explore", { open: item.id }) }) : h("p", { class: "soft" }, "The corpus holds nothing else."));
+      replace(
+        this.#similar,
+        h("h2", null, "Nearest in the corpus, by cosine"),
+        hits.length
+          ? hitStrip(hits, { onOpen: (item) => go("explore", { open: item.id }) })
+          : h("p", { class: "soft" }, "The corpus holds nothing else."),
+      );
       this.#similar.scrollIntoView({ block: "nearest" });
     } catch (error) {
       toast(error.message, { kind: "bad" });
@@ -143,21 +207,63 @@ class Classify {
   #show() {
     replace(this.#stage, visit.current ? shown(visit.current) : this.#invitation());
     set(this.#strip, { hidden: visit.images.length < 2 });
-    replace(this.#strip, visit.images.map((image) => h(
-      "button", { type: "button", class: "chosen-image", role: "option", "aria-selected": image === visit.current, "aria-label": image.name, title: image.name, onClick: () => this.select(image) },
-      h("img", { src: image.url, alt: "" }),
-    )));
+    replace(
+      this.#strip,
+      visit.images.map((image) =>
+        h(
+          "button",
+          {
+            type: "button",
+            class: "chosen-image",
+            role: "option",
+            "aria-selected": image === visit.current,
+            "aria-label": image.name,
+            title: image.name,
+            onClick: () => this.select(image),
+          },
+          h("img", { src: image.url, alt: "" }),
+        ),
+      ),
+    );
     if (visit.current) {
-      this.#stage.append(h("div", { class: "classify-name row" }, h("span", { class: "cut grow small soft", title: visit.current.name }, visit.current.name),
-        h("button", { type: "button", class: "plain icon", "aria-label": "Take this image away", title: "Take this image away (Del)", onClick: () => this.remove() }, icon("close"))));
+      this.#stage.append(
+        h(
+          "div",
+          { class: "classify-name row" },
+          h(
+            "span",
+            { class: "cut grow small soft", title: visit.current.name },
+            visit.current.name,
+          ),
+          h(
+            "button",
+            {
+              type: "button",
+              class: "plain icon",
+              "aria-label": "Take this image away",
+              title: "Take this image away (Del)",
+              onClick: () => this.remove(),
+            },
+            icon("close"),
+          ),
+        ),
+      );
     }
-    this.#strip.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    this.#strip
+      .querySelector("[aria-selected=true]")
+      ?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
   #invitation() {
     return h(
-      "button", { type: "button", class: "drop-zone", onClick: () => this.choose() }, icon("image"),
-      h("span", { class: "drop-words" }, TOUCH.matches ? "Choose images" : "Drop images here, paste one, or choose"),
+      "button",
+      { type: "button", class: "drop-zone", onClick: () => this.choose() },
+      icon("image"),
+      h(
+        "span",
+        { class: "drop-words" },
+        TOUCH.matches ? "Choose images" : "Drop images here, paste one, or choose",
+      ),
       h("span", { class: "small soft" }, "They are compared on this service, and not kept."),
     );
   }
@@ -171,7 +277,11 @@ class Classify {
 /** The picture; formats that the browser cannot show are classified all the same. */
 function shown(image) {
   const frame = h("div", { class: "classify-frame" });
-  const cannot = () => replace(frame, h("span", { class: "frame-note" }, icon("image"), "This browser cannot show the image."));
+  const cannot = () =>
+    replace(
+      frame,
+      h("span", { class: "frame-note" }, icon("image"), "This browser cannot show the image."),
+    );
   frame.append(h("img", { src: image.url, alt: image.name, onError: cannot }));
   return frame;
 }

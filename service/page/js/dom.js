@@ -2,8 +2,20 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const PROPERTIES = new Set([
-  "value", "checked", "disabled", "selected", "hidden", "open", "indeterminate", "readOnly",
-  "tabIndex", "textContent", "className", "htmlFor", "multiple", "required",
+  "value",
+  "checked",
+  "disabled",
+  "selected",
+  "hidden",
+  "open",
+  "indeterminate",
+  "readOnly",
+  "tabIndex",
+  "textContent",
+  "className",
+  "htmlFor",
+  "multiple",
+  "required",
 ]);
 
 /**
@@ -38,7 +50,9 @@ function build(node, props, children) {
 }
 
 function opened(children) {
-  return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+  return children
+    .flat(Infinity)
+    .filter((child) => child !== null && child !== undefined && child !== false);
 }
 
 function put(node, name, value) {
@@ -51,7 +65,11 @@ function put(node, name, value) {
     Object.assign(node.dataset, value);
   } else if (PROPERTIES.has(name) && name in node) {
     if (value !== undefined) node[name] = value ?? "";
-  } else if (value === null || value === undefined || (value === false && !name.startsWith("aria-"))) {
+  } else if (
+    value === null ||
+    value === undefined ||
+    (value === false && !name.startsWith("aria-"))
+  ) {
     node.removeAttribute(name);
   } else {
     node.setAttribute(name, value === true && !name.startsWith("aria-") ? "" : String(value));
@@ -80,10 +98,22 @@ export function toast(text, { action, onAction, kind = "info", seconds = action 
     onAction?.();
   };
   const node = h(
-    "div", { class: `toast ${kind}`, role: kind === "bad" ? "alert" : null, onMouseenter: () => clearTimeout(timer), onMouseleave: wait, onFocusin: () => clearTimeout(timer), onFocusout: wait },
+    "div",
+    {
+      class: `toast ${kind}`,
+      role: kind === "bad" ? "alert" : null,
+      onMouseenter: () => clearTimeout(timer),
+      onMouseleave: wait,
+      onFocusin: () => clearTimeout(timer),
+      onFocusout: wait,
+    },
     h("span", { class: "grow" }, text),
     action ? h("button", { type: "button", onClick: act }, action) : null,
-    h("button", { type: "button", class: "plain icon", "aria-label": "Close this message", onClick: close }, "×"),
+    h(
+      "button",
+      { type: "button", class: "plain icon", "aria-label": "Close this message", onClick: close },
+      "×",
+    ),
   );
   const region = document.getElementById("toasts");
   while (region.children.length > 2) region.firstChild.remove();
@@ -104,7 +134,12 @@ export function toast(text, { action, onAction, kind = "info", seconds = action 
  *   it gives `false` it stays open.
  * @param {boolean} what.wide
  */
-export function dialog({ title, content, actions = [{ label: "Close", value: null }], wide = false }) {
+export function dialog({
+  title,
+  content,
+  actions = [{ label: "Close", value: null }],
+  wide = false,
+}) {
   return new Promise((resolve) => {
     const problem = h("p", { class: "note bad", role: "alert", hidden: true });
     const close = (value) => {
@@ -114,9 +149,14 @@ export function dialog({ title, content, actions = [{ label: "Close", value: nul
     const refuse = (text) => set(problem, { textContent: text ?? "", hidden: !text });
     const buttons = actions.map((action) => {
       const press = () => choose(action, buttons, { close, refuse });
-      return h("button", { type: "button", class: action.kind ?? null, onClick: press }, action.label);
+      return h(
+        "button",
+        { type: "button", class: action.kind ?? null, onClick: press },
+        action.label,
+      );
     });
-    const main = buttons[actions.findIndex((action) => action.kind === "primary" || action.kind === "danger")];
+    const main =
+      buttons[actions.findIndex((action) => action.kind === "primary" || action.kind === "danger")];
     const handle = { close, refuse, enable: (free) => set(main, { disabled: !free }) };
     const body = typeof content === "function" ? content(handle) : content;
     const submit = (event) => {
@@ -125,11 +165,37 @@ export function dialog({ title, content, actions = [{ label: "Close", value: nul
     };
     let result = null;
     const node = h(
-      "dialog", { class: wide ? "wide" : null, "aria-label": title, onClose: () => { node.remove(); resolve(result); } },
-      h("div", { class: "dialog-head" }, h("h2", null, title),
-        h("button", { type: "button", class: "plain icon", "aria-label": "Close", onClick: () => close(null) }, "×")),
-      h("form", { class: "dialog-body", onSubmit: submit }, body, problem,
-        h("button", { type: "submit", hidden: true, tabIndex: -1 })),
+      "dialog",
+      {
+        class: wide ? "wide" : null,
+        "aria-label": title,
+        onClose: () => {
+          node.remove();
+          resolve(result);
+        },
+      },
+      h(
+        "div",
+        { class: "dialog-head" },
+        h("h2", null, title),
+        h(
+          "button",
+          {
+            type: "button",
+            class: "plain icon",
+            "aria-label": "Close",
+            onClick: () => close(null),
+          },
+          "×",
+        ),
+      ),
+      h(
+        "form",
+        { class: "dialog-body", onSubmit: submit },
+        body,
+        problem,
+        h("button", { type: "submit", hidden: true, tabIndex: -1 }),
+      ),
       buttons.length ? h("div", { class: "dialog-foot" }, buttons) : null,
     );
     document.body.append(node);
@@ -149,14 +215,17 @@ async function choose(action, buttons, { close, refuse }) {
   } catch (error) {
     refuse(error.detail ?? error.message);
   } finally {
-    buttons.forEach((button, place) => { button.disabled = free[place]; });
+    buttons.forEach((button, place) => {
+      button.disabled = free[place];
+    });
   }
 }
 
 /** A problem, said on the page: its title, its detail, and a way to try again. */
 export function problemNote(problem, retry) {
   return h(
-    "div", { class: "note bad", role: "alert" },
+    "div",
+    { class: "note bad", role: "alert" },
     h("p", null, h("strong", null, titleOf(problem))),
     h("p", null, problem.detail ?? problem.message),
     retry ? h("button", { type: "button", onClick: retry }, "Try again") : null,

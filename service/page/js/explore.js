@@ -3,9 +3,9 @@ import { get } from "./api.js";
 import { h, problemNote, replace, toast } from "./dom.js";
 import { whenDropped } from "./drop.js";
 import { bringLabels, saveLabels } from "./exchange.js";
-import { labelItems, undoLabels } from "./explore/bulk.js";
 import { Filters } from "./explore/filters.js";
 import { keysOf } from "./explore/keys.js";
+import { labelAndTell, undoBatch } from "./explore/labelling.js";
 import { enlarge, Panel } from "./explore/panel.js";
 import { Sheet } from "./explore/sheet.js";
 import { sourceOf } from "./explore/sources.js";
@@ -20,9 +20,6 @@ const SEARCHES = ["text", "near", "flagged"];
 const FOLLOW_MS = 140;
 const LOOKING_MS = 250;
 const ONE_BY_ONE = 40;
-
-/** What was labelled here since the page was loaded, so that it can be undone from a later visit too. */
-const batches = [];
 
 class Explore {
   #reply;
@@ -43,26 +40,52 @@ class Explore {
     this.#reply = reply;
     this.#params = params;
     this.filters = new Filters({
-      categories: reply.categories, levels: reply.levels, calibrated: cuts.some((cut) => cut.threshold !== null),
-      bands: cuts.some((cut) => cut.bands), onChange: (changed) => this.#change(changed), onPicture: (file) => this.searchBy(file),
+      categories: reply.categories,
+      levels: reply.levels,
+      calibrated: cuts.some((cut) => cut.threshold !== null),
+      bands: cuts.some((cut) => cut.bands),
+      onChange: (changed) => this.#change(changed),
+      onPicture: (file) => this.searchBy(file),
     });
     this.sheet = new Sheet({
-      load: (offset) => this.#load(offset), line: (item) => this.#line(item), label: (item) => labelBadge(item.labels[this.category], this.#reply.levels), told: (item) => this.#told(item),
-      onOpen: (item) => this.open(item), onSelect: (number) => this.#showSelected(number),
-      onPage: (page) => this.#came(page), onProblem: (error, retry) => this.#failed(error, retry),
+      load: (offset) => this.#load(offset),
+      line: (item) => this.#line(item),
+      label: (item) => labelBadge(item.labels[this.category], this.#reply.levels),
+      told: (item) => this.#told(item),
+      onOpen: (item) => this.open(item),
+      onSelect: (number) => this.#showSelected(number),
+      onPage: (page) => this.#came(page),
+      onProblem: (error, retry) => this.#failed(error, retry),
     });
     this.panel = new Panel({
-      levels: reply.levels, range: this.#range,
-      on: { close: () => this.close(), step: (by) => this.step(by), label: (item) => this.label([item]), near: (item) => this.near(item), open: (item) => this.open(item) },
+      levels: reply.levels,
+      range: this.#range,
+      on: {
+        close: () => this.close(),
+        step: (by) => this.step(by),
+        label: (item) => this.label([item]),
+        near: (item) => this.near(item),
+        open: (item) => this.open(item),
+      },
     });
-    replace(root, h("h1", { class: "hidden-text" }, "Explore"), h(
-      "div", { class: "explore-head" }, this.filters.node,
-      h("div", { class: "sheet-head" }, this.#said, this.#selected),
-    ), this.#problem, h("div", { class: "explore-body" }, this.sheet.node, this.panel.node));
+    replace(
+      root,
+      h("h1", { class: "hidden-text" }, "Explore"),
+      h(
+        "div",
+        { class: "explore-head" },
+        this.filters.node,
+        h("div", { class: "sheet-head" }, this.#said, this.#selected),
+      ),
+      this.#problem,
+      h("div", { class: "explore-body" }, this.sheet.node, this.panel.node),
+    );
     this.run();
   }
 
-  get category() { return this.#params.category ?? ""; }
+  get category() {
+    return this.#params.category ?? "";
+  }
 
   /** Show what the address asks for. */
   run() {
@@ -86,18 +109,37 @@ class Explore {
     this.#similarity = page.similarity ?? null;
     this.#around = page.near ?? null;
     for (const item of page.items) this.#range.take(item.decisions);
-    replace(this.#said, page.said, this.#source.searching
-      ? [" ", h("button", { type: "button", class: "link", onClick: () => this.endSearch() }, "Back to all")] : null);
-    if (!page.total) replace(this.#problem, h("p", { class: "empty" }, "No image is like that. Loosen the filters."));
+    replace(
+      this.#said,
+      page.said,
+      this.#source.searching
+        ? [
+            " ",
+            h(
+              "button",
+              { type: "button", class: "link", onClick: () => this.endSearch() },
+              "Back to all",
+            ),
+          ]
+        : null,
+    );
+    if (!page.total)
+      replace(
+        this.#problem,
+        h("p", { class: "empty" }, "No image is like that. Loosen the filters."),
+      );
   }
 
   #failed(error, retry) {
     clearTimeout(this.#looking);
     replace(this.#said);
-    replace(this.#problem, problemNote(error, () => {
-      replace(this.#problem);
-      retry();
-    }));
+    replace(
+      this.#problem,
+      problemNote(error, () => {
+        replace(this.#problem);
+        retry();
+      }),
+    );
   }
 
   #line(item) {
@@ -106,21 +148,28 @@ class Explore {
     const nodes = caption(item, this.category, this.#reply.levels);
     if (like === undefined) return nodes;
     const words = near ? `Similarity to ${near.name}` : "Similarity";
-    return [h("span", { class: "figures caption-score", title: words }, `≈ ${score(like, 2)}`), this.category ? nodes.slice(1) : nodes];
+    return [
+      h("span", { class: "figures caption-score", title: words }, `≈ ${score(like, 2)}`),
+      this.category ? nodes.slice(1) : nodes,
+    ];
   }
 
   #told(item) {
     const words = told(item, this.category, this.#reply.levels);
     const like = this.#similarity?.get(item.id);
     const near = this.#around?.get(item.id);
-    return like === undefined ? words : `${words}, similarity ${score(like, 2)}${near ? ` to ${near.name}` : ""}`;
+    return like === undefined
+      ? words
+      : `${words}, similarity ${score(like, 2)}${near ? ` to ${near.name}` : ""}`;
   }
 
   /** Other parameters: a filter ends a search, except for the category, which only changes captions then. */
   #change(changed) {
     const search = SEARCHES.some((name) => changed[name]);
     if (search) this.#file = null;
-    const searching = this.#source.searching && Object.keys(changed).every((name) => ["category", "order"].includes(name));
+    const searching =
+      this.#source.searching &&
+      Object.keys(changed).every((name) => ["category", "order"].includes(name));
     const cleared = Object.fromEntries(SEARCHES.map((name) => [name, ""]));
     this.#params = { ...this.#params, ...(search ? cleared : {}), ...changed, open: "" };
     keep(this.#params, { push: true });
@@ -160,7 +209,9 @@ class Explore {
 
   /** The address has changed: only what is open, or all. */
   update(params) {
-    const same = [...FILTERS, ...SEARCHES].every((name) => (params[name] ?? "") === (this.#params[name] ?? ""));
+    const same = [...FILTERS, ...SEARCHES].every(
+      (name) => (params[name] ?? "") === (this.#params[name] ?? ""),
+    );
     this.#params = params;
     if (same) return this.#showOpen();
     this.#file = null;
@@ -200,7 +251,10 @@ class Explore {
     this.sheet.move(columns, rows, { extend });
     if (!this.panel.shown || extend) return;
     clearTimeout(this.#following);
-    this.#following = setTimeout(() => this.sheet.current && this.open(this.sheet.current), FOLLOW_MS);
+    this.#following = setTimeout(
+      () => this.sheet.current && this.open(this.sheet.current),
+      FOLLOW_MS,
+    );
   }
 
   escape() {
@@ -212,26 +266,47 @@ class Explore {
 
   #showSelected(number) {
     this.#selected.classList.toggle("some", number > 0);
-    replace(this.#selected, number ? [
-      h("span", { class: "figures" }, `${plural(number, "image")} selected`),
-      h("button", { type: "button", class: "primary", onClick: () => this.label(this.sheet.chosen) }, "Label…", h("kbd", null, "L")),
-      h("button", { type: "button", class: "plain", onClick: () => this.sheet.clear() }, "Clear"),
-    ] : [
-      h("button", { type: "button", class: "plain soft", onClick: () => this.bring() }, "Bring labels"),
-      h("button", { type: "button", class: "plain soft", onClick: () => this.save() }, "Save labels"),
-    ]);
+    replace(
+      this.#selected,
+      number
+        ? [
+            h("span", { class: "figures" }, `${plural(number, "image")} selected`),
+            h(
+              "button",
+              { type: "button", class: "primary", onClick: () => this.label(this.sheet.chosen) },
+              "Label…",
+              h("kbd", null, "L"),
+            ),
+            h(
+              "button",
+              { type: "button", class: "plain", onClick: () => this.sheet.clear() },
+              "Clear",
+            ),
+          ]
+        : [
+            h(
+              "button",
+              { type: "button", class: "plain soft", onClick: () => this.bring() },
+              "Bring labels",
+            ),
+            h(
+              "button",
+              { type: "button", class: "plain soft", onClick: () => this.save() },
+              "Save labels",
+            ),
+          ],
+    );
   }
 
   /** Label these images, or what is selected, or the one that is open or has the focus. */
   async label(items = this.#target()) {
-    if (!items.length) return;
-    try {
-      const { categories, levels } = this.#reply;
-      const kept = await labelItems(items, { categories, levels, category: this.category, origin: this.#source.origin });
-      if (kept) this.#labelled(kept, items);
-    } catch (error) {
-      toast(error.message, { kind: "bad" });
-    }
+    const { categories, levels } = this.#reply;
+    const { origin } = this.#source;
+    const asked = { categories, levels, category: this.category, origin };
+    const kept = items.length && (await labelAndTell(items, asked, (batch) => this.undo(batch)));
+    if (!kept) return;
+    this.sheet.clear();
+    this.#refresh(items);
   }
 
   #target() {
@@ -240,27 +315,10 @@ class Explore {
     return chosen.length || !pointed ? chosen : [pointed];
   }
 
-  #labelled(kept, items) {
-    const batch = { ...kept, items };
-    batches.push(batch);
-    const number = plural(kept.new + kept.changed, "label");
-    batch.told = toast(kept.level === null ? `${number} taken back` : `${number} kept: ${kept.category}, ${kept.level}`, { action: "Undo", onAction: () => this.undo(batch) });
-    this.sheet.clear();
-    this.#refresh(items);
-  }
-
-  /** Take a batch back; the last one where none is named. */
-  async undo(batch = batches.at(-1)) {
-    if (!batch) return toast("Nothing to undo here.");
-    try {
-      const undone = await undoLabels(batch);
-      batches.splice(batches.indexOf(batch), 1);
-      batch.told();
-      toast(`Undone: ${plural(undone, "label")}`);
-      return this.#refresh(batch.items);
-    } catch (error) {
-      return toast(error.message, { kind: "bad", action: "Try again", onAction: () => this.undo(batch) });
-    }
+  /** Take a batch of labels back; the last one where none is named. */
+  async undo(batch) {
+    const items = await undoBatch(batch);
+    if (items) this.#refresh(items);
   }
 
   /** Show what people say by now of images that were labelled. */

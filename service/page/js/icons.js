@@ -2,7 +2,8 @@
 import { svg } from "./dom.js";
 
 const PATHS = {
-  light: "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8M12 2v2.5M12 19.5V22M2 12h2.5M19.5 12H22M4.9 4.9l1.8 1.8M17.3 17.3l1.8 1.8M4.9 19.1l1.8-1.8M17.3 6.7l1.8-1.8",
+  light:
+    "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8M12 2v2.5M12 19.5V22M2 12h2.5M19.5 12H22M4.9 4.9l1.8 1.8M17.3 17.3l1.8 1.8M4.9 19.1l1.8-1.8M17.3 6.7l1.8-1.8",
   dark: "M20 14.5A8.5 8.5 0 0 1 9.5 4a8.5 8.5 0 1 0 10.5 10.5z",
   auto: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18M12 3v18M12 7.5h5.5M12 12h8.5M12 16.5h5.5",
   person: "M12 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8M4.5 20.5c.8-3.6 3.8-5.5 7.5-5.5s6.7 1.9 7.5 5.5",
@@ -20,5 +21,9 @@ const PATHS = {
 
 /** An icon; what it means is said by the button that holds it. */
 export function icon(name) {
-  return svg("svg", { class: "icon-mark", viewBox: "0 0 24 24", "aria-hidden": true }, svg("path", { d: PATHS[name] }));
+  return svg(
+    "svg",
+    { class: "icon-mark", viewBox: "0 0 24 24", "aria-hidden": true },
+    svg("path", { d: PATHS[name] }),
+  );
 }

@@ -21,10 +21,17 @@ export function picture(item, { size = 320, lazy = true, alt = "" } = {}) {
     missing();
     return frame;
   }
-  frame.append(h("img", {
-    src: pictureUrl(item.id, size), alt, loading: lazy ? "lazy" : "eager", decoding: "async", draggable: "false",
-    onLoad: () => frame.classList.remove("waiting"), onError: missing,
-  }));
+  frame.append(
+    h("img", {
+      src: pictureUrl(item.id, size),
+      alt,
+      loading: lazy ? "lazy" : "eager",
+      decoding: "async",
+      draggable: "false",
+      onLoad: () => frame.classList.remove("waiting"),
+      onError: missing,
+    }),
+  );
   return frame;
 }
 
@@ -51,7 +58,12 @@ function flagBadge(decision, levels) {
 export function labelBadge(level, levels) {
   if (level === null || level === undefined) return null;
   const kind = isPositive(level, levels) ? "positive" : "negative";
-  return h("span", { class: `badge ${kind}`, title: `Labelled: ${level}` }, h("span", { class: "hidden-text" }, "labelled "), level);
+  return h(
+    "span",
+    { class: `badge ${kind}`, title: `Labelled: ${level}` },
+    h("span", { class: "hidden-text" }, "labelled "),
+    level,
+  );
 }
 
 /** The categories that an image is flagged in. */
@@ -64,12 +76,20 @@ export function caption(item, category, levels) {
   if (category) {
     const decision = item.decisions[category];
     return [
-      decision ? h("span", { class: "figures caption-score", title: `Score in ${category}` }, score(decision.score, 3)) : null,
+      decision
+        ? h(
+            "span",
+            { class: "figures caption-score", title: `Score in ${category}` },
+            score(decision.score, 3),
+          )
+        : null,
       flagBadge(decision, levels),
     ];
   }
   if (item.overall) return [h("span", { class: "badge" }, item.overall)];
-  return flaggedIn(item, levels).map((name) => h("span", { class: "badge warn", title: `Flagged: ${name}` }, name));
+  return flaggedIn(item, levels).map((name) =>
+    h("span", { class: "badge warn", title: `Flagged: ${name}` }, name),
+  );
 }
 
 /** The same in words, for those who hear the page. */
@@ -78,7 +98,11 @@ export function told(item, category, levels) {
   const label = category ? item.labels[category] : null;
   const flags = flaggedIn(item, levels);
   const said = category
-    ? [decision && `score ${score(decision.score, 3)}`, decision?.band ?? (isFlagged(decision, levels) && "flagged"), label && `labelled ${label}`]
+    ? [
+        decision && `score ${score(decision.score, 3)}`,
+        decision?.band ?? (isFlagged(decision, levels) && "flagged"),
+        label && `labelled ${label}`,
+      ]
     : [flags.length && `flagged: ${flags.join(", ")}`];
   return [item.name, ...said.filter(Boolean)].join(", ");
 }
@@ -90,7 +114,10 @@ export function shortName(name) {
 
 /** A small card for strips: a picture, and a line below it. Opens in Explore unless `onOpen`. */
 export function smallCard(item, { line = null, onOpen = null } = {}) {
-  const inside = [picture(item, { size: 160 }), line !== null ? h("span", { class: "small-line" }, line) : null];
+  const inside = [
+    picture(item, { size: 160 }),
+    line !== null ? h("span", { class: "small-line" }, line) : null,
+  ];
   const props = { class: "small-card", title: item.name, "aria-label": item.name };
   if (onOpen) return h("button", { type: "button", ...props, onClick: () => onOpen(item) }, inside);
   return h("a", { ...props, href: hrefOf("explore", { open: item.id }) }, inside);
@@ -98,10 +125,19 @@ export function smallCard(item, { line = null, onOpen = null } = {}) {
 
 /** A strip of hits with their cosines. */
 export function hitStrip(hits, { category = null, levels = [], onOpen = null } = {}) {
-  return h("div", { class: "strip" }, hits.map((hit) => smallCard(hit.item, {
-    onOpen,
-    line: [h("span", { class: "figures" }, score(hit.similarity, 2)), category ? labelBadge(hit.item.labels[category], levels) : null],
-  })));
+  return h(
+    "div",
+    { class: "strip" },
+    hits.map((hit) =>
+      smallCard(hit.item, {
+        onOpen,
+        line: [
+          h("span", { class: "figures" }, score(hit.similarity, 2)),
+          category ? labelBadge(hit.item.labels[category], levels) : null,
+        ],
+      }),
+    ),
+  );
 }
 
 /** Where scores lie, so that bars of several images can be compared. */
@@ -132,32 +168,64 @@ export class ScoreRange {
 export function scoreMeter(decision, range, levels) {
   const has = decision.threshold !== null && decision.threshold !== undefined;
   return h(
-    "span", { class: `meter ${isFlagged(decision, levels) ? "over" : "plain"}`, "aria-hidden": "true" },
+    "span",
+    { class: `meter ${isFlagged(decision, levels) ? "over" : "plain"}`, "aria-hidden": "true" },
     h("i", { style: { "--share": range.at(decision.score) } }),
     has ? h("b", { style: { "--at": range.at(decision.threshold) } }) : null,
   );
 }
 
 /** Scores per category as a table: bar, threshold's mark, decision, and what people say. */
-export function scoreTable(decisions, { levels, labels = {}, range = new ScoreRange().take(decisions), first = null, linked = true }) {
+export function scoreTable(
+  decisions,
+  { levels, labels = {}, range = new ScoreRange().take(decisions), first = null, linked = true },
+) {
   const names = Object.keys(decisions).sort((a, b) => (b === first) - (a === first));
   return h(
-    "table", { class: "scores" },
-    h("thead", { class: "hidden-text" }, h("tr", null, ["Category", "Bar", "Score", "Decision"].map((name) => h("th", { scope: "col" }, name)))),
-    h("tbody", null, names.map((name) => scoreRow(name, decisions[name], { levels, label: labels[name], range, linked }))),
+    "table",
+    { class: "scores" },
+    h(
+      "thead",
+      { class: "hidden-text" },
+      h(
+        "tr",
+        null,
+        ["Category", "Bar", "Score", "Decision"].map((name) => h("th", { scope: "col" }, name)),
+      ),
+    ),
+    h(
+      "tbody",
+      null,
+      names.map((name) =>
+        scoreRow(name, decisions[name], { levels, label: labels[name], range, linked }),
+      ),
+    ),
   );
 }
 
 function scoreRow(name, decision, { levels, label, range, linked }) {
-  const probability = decision.probability === null || decision.probability === undefined
-    ? null : `probability ${percent(decision.probability)}`;
-  const threshold = decision.threshold === null || decision.threshold === undefined
-    ? "no threshold" : `threshold ${score(decision.threshold)}`;
+  const probability =
+    decision.probability === null || decision.probability === undefined
+      ? null
+      : `probability ${percent(decision.probability)}`;
+  const threshold =
+    decision.threshold === null || decision.threshold === undefined
+      ? "no threshold"
+      : `threshold ${score(decision.threshold)}`;
   return h(
-    "tr", { title: [threshold, probability].filter(Boolean).join(", ") },
-    h("th", { scope: "row" }, linked ? h("a", { href: hrefOf("thresholds", { category: name }) }, name) : name),
+    "tr",
+    { title: [threshold, probability].filter(Boolean).join(", ") },
+    h(
+      "th",
+      { scope: "row" },
+      linked ? h("a", { href: hrefOf("thresholds", { category: name }) }, name) : name,
+    ),
     h("td", { class: "scores-bar" }, scoreMeter(decision, range, levels)),
     h("td", { class: "number" }, score(decision.score, 3)),
-    h("td", null, h("span", { class: "row tight" }, decisionBadge(decision, levels), labelBadge(label, levels))),
+    h(
+      "td",
+      null,
+      h("span", { class: "row tight" }, decisionBadge(decision, levels), labelBadge(label, levels)),
+    ),
   );
 }

@@ -3,7 +3,13 @@ import { dialog, h } from "./dom.js";
 
 const NAMES = { " ": "Space", Esc: "Escape" };
 const SHOWN = {
-  ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Escape: "Esc", Ctrl: "Ctrl", Enter: "Enter",
+  ArrowLeft: "←",
+  ArrowRight: "→",
+  ArrowUp: "↑",
+  ArrowDown: "↓",
+  Escape: "Esc",
+  Ctrl: "Ctrl",
+  Enter: "Enter",
 };
 const SEQUENCE_MS = 1200;
 const groups = new Map();
@@ -13,9 +19,10 @@ let firstAt = 0;
 /**
  * Register keys under a heading; returns what takes them away.
  *
- * Each is `{key, label, run, shown?, repeat?, typing?, when?}`; `shown` is how the list has it. `key` is one or several of "n", "Shift+n",
- * "Ctrl+z" (Command on a Mac too), "ArrowLeft", "Space", "g c" (one after the other). A key that
- * is held down acts once unless `repeat`; keys are ignored while somebody types unless `typing`.
+ * Each is `{key, label, run, shown?, repeat?, typing?, when?}`. `key` is one or several of "n",
+ * "Shift+n", "Ctrl+z" (Command on a Mac too), "ArrowLeft", "Space", "g c" (one after the other);
+ * `shown` is how the list has it. A key that is held down acts once unless `repeat`; keys are
+ * ignored while somebody types unless `typing`.
  */
 function register(heading, list) {
   const entry = { heading, list: list.map((one) => ({ ...one, keys: [one.key].flat() })) };
@@ -42,7 +49,17 @@ function spelled(event) {
   return `${ctrl ? "Ctrl+" : ""}${event.altKey ? "Alt+" : ""}${shift ? "Shift+" : ""}${name}`;
 }
 
-const TEXT = new Set(["text", "search", "number", "email", "url", "password", "tel", "date", "time"]);
+const TEXT = new Set([
+  "text",
+  "search",
+  "number",
+  "email",
+  "url",
+  "password",
+  "tel",
+  "date",
+  "time",
+]);
 const MOVES = /^(Shift\+)?(Arrow\w+|Home|End|PageUp|PageDown)$/;
 
 /**
@@ -77,7 +94,9 @@ function find(key, typing, repeated) {
   const sequence = first && now - firstAt < SEQUENCE_MS ? `${first} ${key}` : null;
   first = null;
   const usable = actions().filter((one) => (one.typing || !typing) && (one.repeat || !repeated));
-  const found = usable.find((one) => one.keys.includes(sequence)) ?? usable.find((one) => one.keys.includes(key));
+  const found =
+    usable.find((one) => one.keys.includes(sequence)) ??
+    usable.find((one) => one.keys.includes(key));
   if (!found && usable.some((one) => one.keys.some((other) => other.startsWith(`${key} `)))) {
     first = key;
     firstAt = now;
@@ -87,27 +106,65 @@ function find(key, typing, repeated) {
 
 /** What can be done now; what was registered last is asked first. */
 function actions() {
-  return [...groups.values()].reverse().flatMap((group) => group.list).filter((one) => one.when?.() ?? true);
+  return [...groups.values()]
+    .reverse()
+    .flatMap((group) => group.list)
+    .filter((one) => one.when?.() ?? true);
 }
 
 /** A key as people read it. */
 export function keyMark(key) {
-  return key.split(" ").map((part) => h(
-    "kbd", null, part.split("+").map((one) => SHOWN[one] ?? (one.length === 1 ? one.toUpperCase() : one)).join(" "),
-  ));
+  return key.split(" ").map((part) =>
+    h(
+      "kbd",
+      null,
+      part
+        .split("+")
+        .map((one) => SHOWN[one] ?? (one.length === 1 ? one.toUpperCase() : one))
+        .join(" "),
+    ),
+  );
 }
 
 function overlay() {
-  const sections = [...groups.values()].filter((group) => group.list.some((one) => one.label)).reverse();
+  const sections = [...groups.values()]
+    .filter((group) => group.list.some((one) => one.label))
+    .reverse();
   return dialog({
     title: "Keys",
     wide: true,
-    content: h("div", { class: "keys" }, sections.map((group) => h(
-      "section", null, h("h3", null, group.heading),
-      h("dl", null, group.list.filter((one) => one.label).map((one) => h(
-        "div", null, h("dt", null, (one.shown ? [one.shown] : one.keys).map((key, place) => [place ? " " : null, keyMark(key)])), h("dd", null, one.label),
-      ))),
-    ))),
+    content: h(
+      "div",
+      { class: "keys" },
+      sections.map((group) =>
+        h(
+          "section",
+          null,
+          h("h3", null, group.heading),
+          h(
+            "dl",
+            null,
+            group.list
+              .filter((one) => one.label)
+              .map((one) =>
+                h(
+                  "div",
+                  null,
+                  h(
+                    "dt",
+                    null,
+                    (one.shown ? [one.shown] : one.keys).map((key, place) => [
+                      place ? " " : null,
+                      keyMark(key),
+                    ]),
+                  ),
+                  h("dd", null, one.label),
+                ),
+              ),
+          ),
+        ),
+      ),
+    ),
   });
 }
 

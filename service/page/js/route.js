@@ -8,7 +8,9 @@ export function route() {
 
 /** The address of a page; what is null, undefined or "" is left out. */
 export function hrefOf(page, params = {}) {
-  const kept = Object.entries(params).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const kept = Object.entries(params).filter(
+    ([, value]) => value !== null && value !== undefined && value !== "",
+  );
   const query = new URLSearchParams(kept).toString();
   return `#/${page}${query ? `?${query}` : ""}`;
 }

@@ -41,16 +41,37 @@ export async function needRater() {
 export async function askRater() {
   const known = h("datalist", { id: "raters-known" });
   // The names are only a help: nobody waits for them, nor misses them.
-  get("raters").then(({ raters }) => replace(known, raters.map((name) => h("option", { value: name }))), () => {});
-  const input = h("input", { name: "rater", autofocus: true, value: rater() ?? "", maxlength: 200, autocomplete: "off", list: "raters-known" });
+  get("raters").then(
+    ({ raters }) =>
+      replace(
+        known,
+        raters.map((name) => h("option", { value: name })),
+      ),
+    () => {},
+  );
+  const input = h("input", {
+    name: "rater",
+    autofocus: true,
+    value: rater() ?? "",
+    maxlength: 200,
+    autocomplete: "off",
+    list: "raters-known",
+  });
   const chosen = await dialog({
     title: "Who is labelling?",
     content: [
-      h("p", null, "Labels are kept under a name, so that people can be compared and each can undo their own."),
+      h(
+        "p",
+        null,
+        "Labels are kept under a name, so that people can be compared and each can undo their own.",
+      ),
       h("label", { class: "field" }, h("span", null, "Your name"), input),
       known,
     ],
-    actions: [{ label: "Cancel", value: null }, { label: "Use this name", kind: "primary", run: () => named(input.value) }],
+    actions: [
+      { label: "Cancel", value: null },
+      { label: "Use this name", kind: "primary", run: () => named(input.value) },
+    ],
   });
   if (chosen) {
     kept.set(RATER, chosen);
@@ -72,7 +93,12 @@ export function loadCategories({ fresh = false } = {}) {
   if (fresh || !categories) {
     const asked = get("categories");
     categories = asked;
-    asked.then(() => state.dispatchEvent(new Event("categories")), () => { if (categories === asked) categories = null; });
+    asked.then(
+      () => state.dispatchEvent(new Event("categories")),
+      () => {
+        if (categories === asked) categories = null;
+      },
+    );
   }
   return categories;
 }

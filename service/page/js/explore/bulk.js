@@ -19,7 +19,10 @@ const CHOSEN = {
  * Resolves to `{batch, rater, category, level, labels}` with what the service kept, or null.
  */
 export async function labelItems(items, { categories, levels, category, origin }) {
-  if (items.length > MOST) throw new Error(`${plural(items.length, "image")} are selected: at most ${count(MOST)} can be labelled at once.`);
+  if (items.length > MOST)
+    throw new Error(
+      `${plural(items.length, "image")} are selected: at most ${count(MOST)} can be labelled at once.`,
+    );
   const rater = await needRater();
   if (!rater) return null;
   const form = new LabelForm(items, { categories, levels, category, origin, rater });
@@ -27,7 +30,10 @@ export async function labelItems(items, { categories, levels, category, origin }
     title: `Label ${plural(items.length, "image")}`,
     wide: true,
     content: (handle) => form.content(handle),
-    actions: [{ label: "Cancel", value: null }, { label: "Keep these labels", kind: "primary", run: () => form.keep() }],
+    actions: [
+      { label: "Cancel", value: null },
+      { label: "Keep these labels", kind: "primary", run: () => form.keep() },
+    ],
   });
   form.close();
   return kept;
@@ -45,22 +51,41 @@ class LabelForm {
   #handle = null;
   #asked = null;
   #body = null;
-  #result = h("p", { role: "status", class: "preview soft" }, "Choose a level to see what would change.");
+  #result = h(
+    "p",
+    { role: "status", class: "preview soft" },
+    "Choose a level to see what would change.",
+  );
 
   constructor(items, { categories, levels, category, origin, rater }) {
     this.#items = items;
     this.#rater = rater;
     this.#origin = origin;
     this.category = h(
-      "select", { name: "category", onChange: () => this.#preview() },
-      categories.map((one) => h("option", { value: one.name, selected: one.name === category }, one.name)),
+      "select",
+      { name: "category", onChange: () => this.#preview() },
+      categories.map((one) =>
+        h("option", { value: one.name, selected: one.name === category }, one.name),
+      ),
     );
     this.levels = h(
-      "div", { class: "levels", role: "radiogroup", "aria-label": "Level" },
-      [...levels.map((level) => [level, level]), ["", "take my label back"]].map(([value, text], place) => h(
-        "label", { class: "check" },
-        h("input", { type: "radio", name: "level", value, autofocus: place === 0, onChange: () => this.#preview() }), text,
-      )),
+      "div",
+      { class: "levels", role: "radiogroup", "aria-label": "Level" },
+      [...levels.map((level) => [level, level]), ["", "take my label back"]].map(
+        ([value, text], place) =>
+          h(
+            "label",
+            { class: "check" },
+            h("input", {
+              type: "radio",
+              name: "level",
+              value,
+              autofocus: place === 0,
+              onChange: () => this.#preview(),
+            }),
+            text,
+          ),
+      ),
     );
   }
 
@@ -70,12 +95,31 @@ class LabelForm {
     queueMicrotask(() => handle.enable(false));
     const more = this.#items.length - THUMBNAILS;
     return [
-      h("div", { class: "bulk-strip" }, this.#items.slice(0, THUMBNAILS).map((item) => picture(item, { size: 160, alt: item.name })),
-        more > 0 ? h("span", { class: "soft small bulk-more" }, `and ${count(more)} more`) : null),
-      h("div", { class: "row bulk-choice" }, h("label", { class: "field" }, h("span", null, "Category"), this.category),
-        h("div", { class: "field grow" }, h("span", null, `Level, given by ${this.#rater}`), this.levels)),
+      h(
+        "div",
+        { class: "bulk-strip" },
+        this.#items
+          .slice(0, THUMBNAILS)
+          .map((item) => picture(item, { size: 160, alt: item.name })),
+        more > 0 ? h("span", { class: "soft small bulk-more" }, `and ${count(more)} more`) : null,
+      ),
+      h(
+        "div",
+        { class: "row bulk-choice" },
+        h("label", { class: "field" }, h("span", null, "Category"), this.category),
+        h(
+          "div",
+          { class: "field grow" },
+          h("span", null, `Level, given by ${this.#rater}`),
+          this.levels,
+        ),
+      ),
       this.#result,
-      h("p", { class: "note warn small" }, `${CHOSEN[this.#origin]}: their labels don't count toward a guarantee. They can be undone. For a guarantee, label what Review suggests.`),
+      h(
+        "p",
+        { class: "note warn small" },
+        `${CHOSEN[this.#origin]}: their labels don't count toward a guarantee. They can be undone. For a guarantee, label what Review suggests.`,
+      ),
     ];
   }
 
@@ -90,10 +134,16 @@ class LabelForm {
     this.#handle.enable(false);
     // Another choice is another batch; the same one is kept once, however often it is sent.
     const { category } = this;
-    const labels = this.#items.map((item) => ({ item: item.id, category: category.value, level: this.#level || null }));
+    const labels = this.#items.map((item) => ({
+      item: item.id,
+      category: category.value,
+      level: this.#level || null,
+    }));
     this.#body = { batch: newBatch(), rater: this.#rater, origin: this.#origin, labels };
     try {
-      this.#tell(await post("labels", { ...this.#body, preview: true }, { signal: this.#asked.signal }));
+      this.#tell(
+        await post("labels", { ...this.#body, preview: true }, { signal: this.#asked.signal }),
+      );
     } catch (error) {
       if (!abandoned(error)) this.#handle.refuse(error.message);
     }
@@ -104,14 +154,24 @@ class LabelForm {
     this.#handle.enable(fresh + changed > 0);
     set(this.#result, { class: "preview" });
     replace(
-      this.#result, part(fresh, "new"), ", ", part(changed, "changed"), ", ", part(same, "the same as before"),
+      this.#result,
+      part(fresh, "new"),
+      ", ",
+      part(changed, "changed"),
+      ", ",
+      part(same, "the same as before"),
       fresh + changed ? "." : ": nothing would change.",
     );
   }
 
   async keep() {
     const kept = await post("labels", this.#body);
-    return { ...kept, rater: this.#rater, category: this.category.value, level: this.#level || null };
+    return {
+      ...kept,
+      rater: this.#rater,
+      category: this.category.value,
+      level: this.#level || null,
+    };
   }
 
   close() {

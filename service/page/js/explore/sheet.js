@@ -3,9 +3,12 @@ import { h, replace, set } from "../dom.js";
 import { picture, shortName } from "../items.js";
 
 /**
- * The sheet. `load(offset)` gives `{items, total}`; `line(item)` and `label(item)` the caption's
- * nodes, `told(item)` the same in words; `onOpen(item)` is called with what is opened, `onSelect(count)` when the
- * selection changes, `onPage(reply)` when a page has come, `onProblem(error, retry)` when one has not.
+ * The sheet.
+ *
+ * `load(offset)` gives `{items, total}`. `line(item)` and `label(item)` are the caption's nodes,
+ * `told(item)` the same in words. `onOpen(item)` is called with what is opened, `onSelect(count)`
+ * when the selection changes, `onPage(reply)` when a page has come, and `onProblem(error, retry)`
+ * when one has not.
  */
 export class Sheet {
   #what;
@@ -25,7 +28,10 @@ export class Sheet {
   constructor(what) {
     this.#what = what;
     this.node = h("div", { class: "sheet-frame" }, this.#list, this.#end);
-    this.#watch = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && this.more(), { rootMargin: "1200px" });
+    this.#watch = new IntersectionObserver(
+      (seen) => seen.some((one) => one.isIntersecting) && this.more(),
+      { rootMargin: "1200px" },
+    );
     this.#watch.observe(this.#end);
   }
 
@@ -44,7 +50,8 @@ export class Sheet {
 
   /** Fetch the next page, if there is one. */
   async more(first = false) {
-    if (this.#loading || this.#items.length >= this.#total || (!first && !this.#items.length)) return;
+    if (this.#loading || this.#items.length >= this.#total || (!first && !this.#items.length))
+      return;
     this.#loading = true;
     const turn = this.#turn;
     try {
@@ -58,7 +65,8 @@ export class Sheet {
       if (turn === this.#turn) this.#loading = false;
     }
     // The foot may be in sight still, and then nothing tells so again.
-    if (turn === this.#turn && this.#end.getBoundingClientRect().top < innerHeight + 1200) requestAnimationFrame(() => this.more());
+    if (turn === this.#turn && this.#end.getBoundingClientRect().top < innerHeight + 1200)
+      requestAnimationFrame(() => this.more());
   }
 
   #take(reply, first) {
@@ -78,17 +86,30 @@ export class Sheet {
     const frame = picture(item, { size: 320 });
     frame.append(h("span", { class: "cell-label" }));
     const open = h(
-      "button", { type: "button", class: "cell-open", tabIndex: -1, dataset: { keys: "page" }, onClick: (event) => this.#clicked(place, event) },
-      frame, h("span", { class: "cell-line" }),
+      "button",
+      {
+        type: "button",
+        class: "cell-open",
+        tabIndex: -1,
+        dataset: { keys: "page" },
+        onClick: (event) => this.#clicked(place, event),
+      },
+      frame,
+      h("span", { class: "cell-line" }),
       h("span", { class: "cell-name cut", title: item.name }, shortName(item.name)),
     );
-    const pick = h("input", { type: "checkbox", tabIndex: -1, "aria-label": `Select ${item.name}`, onClick: (event) => this.#picked(place, event) });
+    const pick = h("input", {
+      type: "checkbox",
+      tabIndex: -1,
+      "aria-label": `Select ${item.name}`,
+      onClick: (event) => this.#picked(place, event),
+    });
     const cell = h("li", { class: "cell" }, open, h("label", { class: "cell-pick" }, pick));
     return this.#caption(cell, item);
   }
 
   #clicked(place, event) {
-    if (!this.#items[place]) return null;    // A page that is on its way takes this one's place.
+    if (!this.#items[place]) return null; // A page that is on its way takes this one's place.
     if (event.shiftKey) return this.#extend(place);
     if (event.ctrlKey || event.metaKey) return this.toggle(place);
     this.focus(place);
@@ -101,10 +122,16 @@ export class Sheet {
     else this.toggle(place);
   }
 
-  get items() { return this.#items; }
-  get current() { return this.#items[this.#current] ?? null; }
+  get items() {
+    return this.#items;
+  }
+  get current() {
+    return this.#items[this.#current] ?? null;
+  }
   /** What is selected, in the sheet's order. */
-  get chosen() { return this.#items.filter((item) => this.#chosen.has(item.id)); }
+  get chosen() {
+    return this.#items.filter((item) => this.#chosen.has(item.id));
+  }
 
   #mark(place) {
     const open = (at) => this.#cells[at]?.firstChild;
@@ -131,7 +158,11 @@ export class Sheet {
   move(columns, rows, { extend = false } = {}) {
     const held = this.#list.contains(document.activeElement);
     const place = this.#current + columns + rows * this.#columns();
-    const next = held ? (place >= 0 && place < this.#items.length ? place : this.#current) : this.#current;
+    const next = held
+      ? place >= 0 && place < this.#items.length
+        ? place
+        : this.#current
+      : this.#current;
     if (extend) this.#extend(next);
     else {
       this.focus(next);
@@ -178,7 +209,8 @@ export class Sheet {
     this.#items.forEach((item, place) => {
       const cell = this.#cells[place];
       const chosen = this.#chosen.has(item.id);
-      if (cell.classList.toggle("picked", chosen) !== cell.querySelector("input").checked) cell.querySelector("input").checked = chosen;
+      if (cell.classList.toggle("picked", chosen) !== cell.querySelector("input").checked)
+        cell.querySelector("input").checked = chosen;
     });
     this.#list.classList.toggle("picking", this.#chosen.size > 0);
     this.#what.onSelect(this.#chosen.size);
@@ -187,7 +219,9 @@ export class Sheet {
   /** Mark the image that is open, or none. */
   mark(id) {
     this.#open = id;
-    this.#items.forEach((item, place) => set(this.#cells[place].firstChild, { "aria-current": item.id === id ? "true" : null }));
+    this.#items.forEach((item, place) =>
+      set(this.#cells[place].firstChild, { "aria-current": item.id === id ? "true" : null }),
+    );
   }
 
   /** Show these images as they are now, where they are. */
@@ -207,7 +241,10 @@ export class Sheet {
   }
 
   #caption(cell, item) {
-    const open = set(cell.firstChild, { "aria-label": this.#what.told(item), "aria-current": item.id === this.#open ? "true" : null });
+    const open = set(cell.firstChild, {
+      "aria-label": this.#what.told(item),
+      "aria-current": item.id === this.#open ? "true" : null,
+    });
     replace(open.querySelector(".cell-line"), this.#what.line(item));
     replace(open.querySelector(".cell-label"), this.#what.label(item));
     return cell;

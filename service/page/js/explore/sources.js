@@ -14,7 +14,8 @@ export function sourceOf(params, picture = null) {
   if (picture) return byPicture(picture);
   if (params.text) return found({ text: params.text }, "search", `like “${params.text}”`);
   if (params.near) return found({ item: params.near }, "search", null);
-  if (params.flagged) return found({ flagged: params.flagged }, "flagged", `flagged as ${params.flagged}`);
+  if (params.flagged)
+    return found({ flagged: params.flagged }, "flagged", `flagged as ${params.flagged}`);
   return listed(params);
 }
 
@@ -57,7 +58,8 @@ function byPicture(file) {
 }
 
 function ofHits({ hits, flagged }, words) {
-  const like = flagged === null || flagged === undefined ? words : `near the ${count(flagged)} ${words}`;
+  const like =
+    flagged === null || flagged === undefined ? words : `near the ${count(flagged)} ${words}`;
   return {
     items: hits.map((hit) => hit.item),
     total: hits.length,
