@@ -11,7 +11,9 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -170,19 +172,21 @@ def test_two_clients_at_once_lose_no_label(case: Case) -> None:
     assert set(said(case.settings.corpus)) == wanted
 
 
-def started(folder: Path) -> tuple[subprocess.Popen[str], str]:
-    """Serve the corpus of a folder in a process of its own; returns it and its address."""
+@contextmanager
+def started(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Serve the corpus of a folder in a process of its own; yields it and its address."""
     files = {"--corpus": "corpus", "--prompts": "two.toml", "--prompt-vectors": "text.npz"}
     options = [word for name, file in files.items() for word in (name, str(folder / file))]
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "cli.py"), "serve", *options, "--port", "0", "--json"],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    return process, json.loads(process.stdout.readline())["url"]
+    command = [sys.executable, str(ROOT / "cli.py"), "serve", *options, "--port", "0", "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    with subprocess.Popen(
+        command, env=environment, cwd=folder, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process, json.loads(process.stdout.readline())["url"]
+        finally:
+            process.kill()
 
 
 def give_until_killed(
@@ -211,20 +215,19 @@ def give_until_killed(
 def test_a_service_killed_while_people_label_loses_nothing_that_it_acknowledged(
     folder: Path,
 ) -> None:
-    process, url = started(folder)
     acknowledged: dict[str, int] = {}
     enough = threading.Event()
-    people = [
-        threading.Thread(target=give_until_killed, args=(url, who, acknowledged, enough))
-        for who in ("ann", "bob")
-    ]
-    for one in people:
-        one.start()
-    try:
-        assert enough.wait(60)
-    finally:
+    with started(folder) as (process, url):
+        people = [
+            threading.Thread(target=give_until_killed, args=(url, who, acknowledged, enough))
+            for who in ("ann", "bob")
+        ]
+        for one in people:
+            one.start()
+        waited = enough.wait(60)
         process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.wait()
+    assert waited
     for one in people:
         one.join(30)
     opened = Corpus.open(folder / "corpus")
