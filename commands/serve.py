@@ -161,7 +161,7 @@ def _require_extra() -> None:
 
 def _token(host: str, file: Path | None, *, no_token: bool, allow_anyone: bool) -> str | None:
     """Choose the token: one that is given, or a new one where others can ask."""
-    from clipcal.service.security import is_loopback
+    from clipcal.service.gate.security import is_loopback
 
     if no_token:
         if file is not None:

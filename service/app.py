@@ -18,11 +18,12 @@ from fastapi.security import HTTPBearer
 from clipcal import __version__
 from clipcal.index.decoding import decoding_of
 from clipcal.service.context import Context
-from clipcal.service.documented import PATH, document, only_documented
-from clipcal.service.encoder import SharedEncoder
-from clipcal.service.limits import SmallBodies, Timely
+from clipcal.service.gate.documented import PATH, document, only_documented
+from clipcal.service.gate.limits import SmallBodies, Timely
+from clipcal.service.gate.problems import EVERYWHERE, Unforeseen, handle_problems
+from clipcal.service.gate.security import Guard, Hardened
 from clipcal.service.metrics import Counted, Metrics
-from clipcal.service.problems import EVERYWHERE, Unforeseen, handle_problems
+from clipcal.service.model.encoder import SharedEncoder
 from clipcal.service.routes import (
     calibration,
     encode,
@@ -34,10 +35,9 @@ from clipcal.service.routes import (
     search,
     thresholds,
 )
-from clipcal.service.security import Guard, Hardened
+from clipcal.service.served.workspace import Workspace
 from clipcal.service.settings import Settings
 from clipcal.service.static import mount_page
-from clipcal.service.workspace import Workspace
 
 PARTS: Final = (health, encode, items, search, labels, exchange, review, calibration, thresholds)
 THREADS: Final = 96  # requests at work; most of them wait for the model

@@ -7,10 +7,10 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from clipcal.service.encoder import SharedEncoder
 from clipcal.service.metrics import Metrics
+from clipcal.service.model.encoder import SharedEncoder
+from clipcal.service.served.workspace import Workspace
 from clipcal.service.settings import Settings
-from clipcal.service.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)

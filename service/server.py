@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from clipcal.errors import ProviderError
-from clipcal.service.security import WILDCARDS
+from clipcal.service.gate.security import WILDCARDS
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 # Reserved for documentation: asking the way there tells our own address, and sends nothing.

@@ -25,7 +25,7 @@ from clipcal.models.session import open_image_encoder
 from clipcal.prompts.promptset import load_prompt_set
 from clipcal.service.app import create_app
 from clipcal.service.context import Context
-from clipcal.service.encoder import SharedEncoder
+from clipcal.service.model.encoder import SharedEncoder
 from clipcal.service.settings import Limits, Settings
 
 BASE = "http://127.0.0.1:8765"

@@ -17,9 +17,9 @@ from clipcal.errors import ImageError, ProviderError
 from clipcal.models.identity import ModelIdentity
 from clipcal.models.registry import find_bundle
 from clipcal.prompts.encode import TextVectors
-from clipcal.service.batching import Batches
-from clipcal.service.encoder import SENTENCES_KEPT, SharedEncoder
-from clipcal.service.problems import Refused
+from clipcal.service.gate.problems import Refused
+from clipcal.service.model.batching import Batches
+from clipcal.service.model.encoder import SENTENCES_KEPT, SharedEncoder
 from clipcal.service.settings import Limits, Settings
 
 

@@ -31,10 +31,10 @@ from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.records import Bands
 from clipcal.index.judgements import Said, judge
 from clipcal.index.store import Corpus, Outcome
-from clipcal.service import found as found_module
-from clipcal.service import pictures as module
-from clipcal.service.listing import _smallest
-from clipcal.service.pictures import Pictures
+from clipcal.service.replies import found as found_module
+from clipcal.service.served import pictures as module
+from clipcal.service.served.listing import _smallest
+from clipcal.service.served.pictures import Pictures
 
 __all__ = ["service", "start", "stock"]
 

@@ -32,7 +32,7 @@ from clipcal.errors import (
     SourceError,
     StoreError,
 )
-from clipcal.service.problems import without_paths
+from clipcal.service.gate.problems import without_paths
 from clipcal.service.settings import Settings
 
 __all__ = ["service", "start", "stock"]

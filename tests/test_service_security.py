@@ -9,7 +9,7 @@ import pytest
 from service_case import Service, is_problem, picture, service, start, stock
 from starlette.websockets import WebSocketDisconnect
 
-from clipcal.service.security import COOKIE, cookie_of, is_loopback
+from clipcal.service.gate.security import COOKIE, cookie_of, is_loopback
 
 __all__ = ["service", "start", "stock"]
 

@@ -28,12 +28,12 @@ from clipcal.index.judgements import Said, judge, undo
 from clipcal.index.neighbours import read_card
 from clipcal.index.store import Corpus, Outcome
 from clipcal.models.identity import ModelIdentity
-from clipcal.service import workspace as module
-from clipcal.service.names import Names, names_of
-from clipcal.service.once import Newest
-from clipcal.service.present import labels_at, present_items
-from clipcal.service.problems import Refused
-from clipcal.service.workspace import Workspace
+from clipcal.service.gate.problems import Refused
+from clipcal.service.replies.present import labels_at, present_items
+from clipcal.service.served import workspace as module
+from clipcal.service.served.names import Names, names_of
+from clipcal.service.served.once import Newest
+from clipcal.service.served.workspace import Workspace
 
 __all__ = ["stock"]
 

@@ -11,16 +11,15 @@ from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.scoring.under_contract import TextSource
 from clipcal.calibrate.workflow import Calibrated, calibrate_corpus
 from clipcal.prompts.promptset import packaged_sets
-from clipcal.service.asked import require_level
-from clipcal.service.calibrations import (
+from clipcal.service.context import Context, Serving
+from clipcal.service.gate.problems import PROBLEMS, not_found
+from clipcal.service.replies.calibrations import (
     calibration_view,
     file_hash,
     require_unchanged,
     save,
 )
-from clipcal.service.context import Context, Serving
-from clipcal.service.plans import plan_for
-from clipcal.service.problems import PROBLEMS, not_found
+from clipcal.service.replies.sentences import hiding
 from clipcal.service.schemas.calibration import (
     CalibrationView,
     CategoriesReply,
@@ -30,8 +29,9 @@ from clipcal.service.schemas.calibration import (
     PromptSets,
 )
 from clipcal.service.schemas.common import CategoryInfo
-from clipcal.service.sentences import hiding
-from clipcal.service.view import View
+from clipcal.service.served.asked import require_level
+from clipcal.service.served.plans import plan_for
+from clipcal.service.served.view import View
 
 router = APIRouter(prefix="/v1", tags=["calibration"])
 

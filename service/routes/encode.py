@@ -15,10 +15,16 @@ from clipcal.models.decode import ImageFile
 from clipcal.prompts.classify import shares
 from clipcal.prompts.encode import TextVectors, build
 from clipcal.prompts.promptset import load_prompt_set, packaged_sets
-from clipcal.service.batching import Vector
 from clipcal.service.context import Context, Serving
-from clipcal.service.present import DIGITS, decisions_on, overall, rounded
-from clipcal.service.problems import PROBLEMS, unprocessable
+from clipcal.service.gate.problems import PROBLEMS, unprocessable
+from clipcal.service.model.batching import Vector
+from clipcal.service.model.uploads import (
+    Upload,
+    embed_uploads,
+    score_by,
+    score_vectors,
+)
+from clipcal.service.replies.present import DIGITS, decisions_on, overall, rounded
 from clipcal.service.schemas.encode import (
     Classified,
     Embedded,
@@ -27,13 +33,7 @@ from clipcal.service.schemas.encode import (
     Scored,
     ScoredImage,
 )
-from clipcal.service.uploads import (
-    Upload,
-    embed_uploads,
-    score_by,
-    score_vectors,
-)
-from clipcal.service.view import View, judge_scores
+from clipcal.service.served.view import View, judge_scores
 
 router = APIRouter(prefix="/v1", tags=["encode"])
 

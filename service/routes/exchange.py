@@ -18,10 +18,10 @@ from clipcal.calibrate.labels.exchange.files import (
 from clipcal.calibrate.labels.exchange.importing import import_labels
 from clipcal.index.judgements import labelled_items
 from clipcal.index.store import Corpus
-from clipcal.service.asked import require_owner
 from clipcal.service.context import Serving
-from clipcal.service.exchange import export_names, import_notes, predicted, selected
-from clipcal.service.problems import PROBLEMS, unprocessable
+from clipcal.service.gate.problems import PROBLEMS, unprocessable
+from clipcal.service.replies.exchange import export_names, import_notes, predicted, selected
+from clipcal.service.replies.sentences import hiding
 from clipcal.service.schemas.common import Name
 from clipcal.service.schemas.labels import (
     Batch,
@@ -30,7 +30,7 @@ from clipcal.service.schemas.labels import (
     Origin,
     Selection,
 )
-from clipcal.service.sentences import hiding
+from clipcal.service.served.asked import require_owner
 
 router = APIRouter(prefix="/v1", tags=["labels"])
 

@@ -14,10 +14,9 @@ from clipcal.index.lookup import failures, ids_at, items_by_id, labels_of
 from clipcal.index.queries import stored_vector
 from clipcal.index.records import Item as CorpusItem
 from clipcal.service.context import Context, Serving
-from clipcal.service.found import nearest, nearest_labelled
-from clipcal.service.listing import Band, ItemOrder, Labelled, Question, list_places
-from clipcal.service.present import present_items
-from clipcal.service.problems import PROBLEMS, not_found, without_paths
+from clipcal.service.gate.problems import PROBLEMS, not_found, without_paths
+from clipcal.service.replies.found import nearest, nearest_labelled
+from clipcal.service.replies.present import present_items
 from clipcal.service.schemas.common import Name
 from clipcal.service.schemas.items import (
     Failure,
@@ -27,6 +26,7 @@ from clipcal.service.schemas.items import (
     Judged,
     Neighbours,
 )
+from clipcal.service.served.listing import Band, ItemOrder, Labelled, Question, list_places
 
 router = APIRouter(prefix="/v1", tags=["items"])
 

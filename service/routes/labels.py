@@ -26,9 +26,8 @@ from clipcal.index.judgements import (
 from clipcal.index.lookup import items_by_id
 from clipcal.index.reading import Reading
 from clipcal.index.store import Corpus
-from clipcal.service.asked import require_labels, require_number, require_owner
 from clipcal.service.context import Context, Serving
-from clipcal.service.problems import PROBLEMS, not_found
+from clipcal.service.gate.problems import PROBLEMS, not_found
 from clipcal.service.schemas.common import Name
 from clipcal.service.schemas.labels import (
     GiveLabels,
@@ -39,7 +38,8 @@ from clipcal.service.schemas.labels import (
     Raters,
     UndoLabels,
 )
-from clipcal.service.view import View
+from clipcal.service.served.asked import require_labels, require_number, require_owner
+from clipcal.service.served.view import View
 
 router = APIRouter(prefix="/v1", tags=["labels"])
 

@@ -13,9 +13,8 @@ from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.sampling.suggest import Wish, suggest
 from clipcal.calibrate.sampling.waiting import line_up
 from clipcal.service.context import Serving
-from clipcal.service.plans import standing_plan
-from clipcal.service.present import present_items
-from clipcal.service.problems import PROBLEMS, conflict
+from clipcal.service.gate.problems import PROBLEMS, conflict
+from clipcal.service.replies.present import present_items
 from clipcal.service.schemas.common import Name
 from clipcal.service.schemas.review import (
     CutOutlook,
@@ -25,7 +24,8 @@ from clipcal.service.schemas.review import (
     Queue,
     Round,
 )
-from clipcal.service.view import View
+from clipcal.service.served.plans import standing_plan
+from clipcal.service.served.view import View
 
 router = APIRouter(prefix="/v1", tags=["review"])
 

@@ -12,8 +12,8 @@ from clipcal.errors import ImageError
 from clipcal.index.lookup import row_of_content
 from clipcal.index.queries import Vector, stored_vector
 from clipcal.service.context import Context, Serving
-from clipcal.service.found import near_flagged_hits, nearest
-from clipcal.service.problems import PROBLEMS, conflict, unprocessable
+from clipcal.service.gate.problems import PROBLEMS, conflict, unprocessable
+from clipcal.service.replies.found import near_flagged_hits, nearest
 from clipcal.service.schemas.common import Name
 from clipcal.service.schemas.items import Found
 

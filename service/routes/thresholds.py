@@ -10,10 +10,8 @@ from fastapi import APIRouter, Query
 from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.trial.answers import Costs, WhatIf
 from clipcal.calibrate.trial.what_if import Trial
-from clipcal.service.asked import require_level
 from clipcal.service.context import Serving
-from clipcal.service.plans import plan_for, standing_plan
-from clipcal.service.present import present_items
+from clipcal.service.replies.present import present_items
 from clipcal.service.schemas.calibration import (
     CurvePoint,
     CurveView,
@@ -25,8 +23,10 @@ from clipcal.service.schemas.calibration import (
     WhatIfRequest,
 )
 from clipcal.service.schemas.common import Item, Name
-from clipcal.service.view import View
-from clipcal.service.workspace import Workspace
+from clipcal.service.served.asked import require_level
+from clipcal.service.served.plans import plan_for, standing_plan
+from clipcal.service.served.view import View
+from clipcal.service.served.workspace import Workspace
 
 router = APIRouter(prefix="/v1", tags=["thresholds"])
 

@@ -7,7 +7,7 @@ import asyncio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from clipcal.service.problems import Refused, problem_of, too_large, too_slow
+from clipcal.service.gate.problems import Refused, problem_of, too_large, too_slow
 from clipcal.service.settings import MEGABYTE, Limits
 
 

@@ -13,10 +13,10 @@ from clipcal.index.lookup import ids_by_uri
 from clipcal.index.neighbours import Neighbour, search
 from clipcal.index.queries import Vector
 from clipcal.models.products import Products
-from clipcal.service.present import present_items, rounded
+from clipcal.service.replies.present import present_items, rounded
 from clipcal.service.schemas.common import Item
 from clipcal.service.schemas.items import Hit
-from clipcal.service.view import Places, View
+from clipcal.service.served.view import Places, View
 
 _ROWS_AT_ONCE = 16_384
 

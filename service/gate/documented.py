@@ -8,8 +8,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 
-from clipcal.service.problems import problem_schemas
-from clipcal.service.security import SESSION
+from clipcal.service.gate.problems import problem_schemas
+from clipcal.service.gate.security import SESSION
 
 PATH: Final = "/v1/openapi.json"
 

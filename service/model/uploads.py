@@ -16,10 +16,10 @@ from clipcal.index.lookup import ids_at, row_of_content
 from clipcal.index.queries import stored_vector
 from clipcal.index.store import Corpus
 from clipcal.prompts.encode import PromptVectors
-from clipcal.service.batching import Vector, Vectors
 from clipcal.service.context import Context
-from clipcal.service.problems import too_large, unprocessable
-from clipcal.service.view import View
+from clipcal.service.gate.problems import too_large, unprocessable
+from clipcal.service.model.batching import Vector, Vectors
+from clipcal.service.served.view import View
 
 _LONGEST_NAME = 200
 

@@ -13,11 +13,11 @@ from clipcal.calibrate.plan import plan_of
 from clipcal.calibrate.records import Bands, Cut
 from clipcal.calibrate.statistics.bounds import Estimate, Range
 from clipcal.calibrate.workflow import Calibrated
-from clipcal.service.problems import conflict
+from clipcal.service.gate.problems import conflict
+from clipcal.service.replies.sentences import Hide
 from clipcal.service.schemas.calibration import BandsView, CalibrationView, CutView
 from clipcal.service.schemas.common import Amount, Rate
-from clipcal.service.sentences import Hide
-from clipcal.service.workspace import Workspace
+from clipcal.service.served.workspace import Workspace
 
 _LOCK: Final = "calibration.lock"
 

@@ -20,8 +20,8 @@ from clipcal.models.preprocess import Pixels, load_pixels
 from clipcal.models.runtimes.cores import allowed_cpus
 from clipcal.prompts.encode import TextVectors
 from clipcal.prompts.resolve import text_vectors
-from clipcal.service.batching import Batches, Vector, Vectors
-from clipcal.service.problems import too_slow
+from clipcal.service.gate.problems import too_slow
+from clipcal.service.model.batching import Batches, Vector, Vectors
 from clipcal.service.settings import Settings
 
 if TYPE_CHECKING:

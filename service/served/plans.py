@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from clipcal.calibrate.plan import CalibrationPlan, plan_of
-from clipcal.service.view import View
+from clipcal.service.served.view import View
 
 
 def standing_plan(view: View) -> CalibrationPlan:

@@ -30,8 +30,8 @@ from clipcal.index.store import Corpus
 from clipcal.index.texts import ItemTexts
 from clipcal.prompts.encode import PromptVectors
 from clipcal.prompts.promptset import PromptSet
-from clipcal.service.names import Names, names_of
-from clipcal.service.problems import not_found, unprocessable
+from clipcal.service.gate.problems import not_found, unprocessable
+from clipcal.service.served.names import Names, names_of
 from clipcal.service.settings import Settings
 
 Places = NDArray[np.int64]  # (n,), indices into the embedded images of a view

@@ -9,9 +9,9 @@ import numpy as np
 
 from clipcal.index.judgements import rater_of
 from clipcal.index.reading import Reading
-from clipcal.service.problems import conflict, too_large, unprocessable
+from clipcal.service.gate.problems import conflict, too_large, unprocessable
+from clipcal.service.served.view import View
 from clipcal.service.settings import Settings
-from clipcal.service.view import View
 
 _MOST_NAMED: Final = 20
 

@@ -11,7 +11,7 @@ from clipcal.calibrate.labels.table import UNKNOWN
 from clipcal.index.lookup import items_by_id
 from clipcal.index.records import Item as CorpusItem
 from clipcal.service.schemas.common import Decision, Item
-from clipcal.service.view import Judged, View
+from clipcal.service.served.view import Judged, View
 
 DIGITS = 6
 

@@ -28,11 +28,11 @@ from clipcal.errors import ClipcalError, CorpusBusy
 from clipcal.index.lookup import change
 from clipcal.index.neighbours import refresh_index
 from clipcal.index.store import Corpus
-from clipcal.service.once import Newest
-from clipcal.service.pictures import Pictures
-from clipcal.service.problems import overloaded
+from clipcal.service.gate.problems import overloaded
+from clipcal.service.served.once import Newest
+from clipcal.service.served.pictures import Pictures
+from clipcal.service.served.view import View, build_view
 from clipcal.service.settings import Settings
-from clipcal.service.view import View, build_view
 
 Stamp = tuple[int, int, int] | None  # of a file: modified, size, inode; None where there is none
 LARGE: Final = 200_000  # images, from which on a view is not made anew after every commit

@@ -17,7 +17,7 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from clipcal.service.problems import Refused, problem_of
+from clipcal.service.gate.problems import Refused, problem_of
 from clipcal.service.settings import LOOPBACK, Settings
 
 API: Final = "/v1"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from clipcal.service.problems import without_paths
+from clipcal.service.gate.problems import without_paths
+from clipcal.service.served.view import View
 from clipcal.service.settings import Settings
-from clipcal.service.view import View
 
 Hide = Callable[[str], str]
 

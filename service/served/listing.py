@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from clipcal.calibrate.decisions.rescore import Decisions
 from clipcal.calibrate.labels.pool import Pool
 from clipcal.calibrate.labels.table import UNKNOWN
-from clipcal.service.problems import conflict, unprocessable
-from clipcal.service.view import Places, View
+from clipcal.service.gate.problems import conflict, unprocessable
+from clipcal.service.served.view import Places, View
 
 Band = Literal["allow", "review", "block", "flagged", "unflagged"]
 Labelled = Literal["any", "none", "positive", "negative"]

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.service.problems import overloaded
+from clipcal.service.gate.problems import overloaded
 
 Vector = NDArray[np.float32]  # (dim,), L2-normalised
 Vectors = NDArray[np.float32]  # (n, dim), rows L2-normalised

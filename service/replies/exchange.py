@@ -20,9 +20,9 @@ from clipcal.index.judgements import Origin
 from clipcal.index.lookup import items_by_id
 from clipcal.index.records import Item
 from clipcal.index.shards import Rows
-from clipcal.service.problems import conflict
+from clipcal.service.gate.problems import conflict
 from clipcal.service.schemas.labels import Selection
-from clipcal.service.view import View
+from clipcal.service.served.view import View
 
 _MOST_NAMED = 20
 

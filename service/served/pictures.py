@@ -15,7 +15,7 @@ from clipcal.index.pipeline import MOST_PIXELS, Room
 from clipcal.index.records import Item
 from clipcal.index.sources import path_of
 from clipcal.models.runtimes.cores import allowed_cpus
-from clipcal.service.problems import Refused, not_found
+from clipcal.service.gate.problems import Refused, not_found
 from clipcal.service.settings import MEGABYTE
 
 KEPT_BYTES: Final = 64 * MEGABYTE

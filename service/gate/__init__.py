@@ -1,0 +1,1 @@
+"""Who may ask, what a request may cost, and how a refusal is told."""

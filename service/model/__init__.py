@@ -1,0 +1,1 @@
+"""The model, shared by all clients, and what they upload to it."""

@@ -1,0 +1,1 @@
+"""What is found and fitted, as it goes over the wire."""

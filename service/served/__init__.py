@@ -1,0 +1,1 @@
+"""What the service works on, as it is at one moment."""
