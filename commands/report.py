@@ -66,6 +66,7 @@ def report_command(
     """
     from clipcal.calibrate.contract import Contract
     from clipcal.calibrate.report.build import build_report
+    from clipcal.calibrate.report.labels import labels_now
     from clipcal.calibrate.report.page import Origin, gather_thumbnails, render, write_page
     from clipcal.calibrate.scoring.under_contract import TextSource, scores_under_contract
     from clipcal.index.store import Corpus
@@ -74,9 +75,12 @@ def report_command(
     keep_what_is_no_page(output)
     contract = Contract.load(calibration)
     corpus = Corpus.open(corpus_path)
-    source = TextSource(prompt_vectors, model, device)
-    scored = scores_under_contract(corpus, contract, prompts=prompts, source=source)
-    report = build_report(scored, corpus.labels(), contract, unreadable=corpus.count("failed"))
+    texts = TextSource(prompt_vectors, model, device)
+    scored = scores_under_contract(corpus, contract, prompts=prompts, source=texts)
+    labels, source = labels_now(corpus, scored.categories, contract)
+    report = build_report(
+        scored, labels, contract, unreadable=corpus.count("failed"), source=source
+    )
     options = {
         "--calibration": calibration,
         "--prompts": prompts,

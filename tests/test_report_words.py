@@ -9,7 +9,7 @@ from report_cases import QUALITY, corpus, with_bands
 
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.records import Cut, Expected, Sampling
-from clipcal.calibrate.report import words
+from clipcal.calibrate.report import label_words, words
 from clipcal.calibrate.report.words import percent
 from clipcal.calibrate.statistics.agreement import CategoryAgreement
 from clipcal.calibrate.statistics.bounds import Estimate, Range
@@ -115,7 +115,7 @@ def test_the_headline_counts_every_cut_once() -> None:
     ],
 )
 def test_agreement_is_judged_by_the_usual_bounds(alpha: Estimate, said: str, sure: bool) -> None:
-    sentence = words.people_words(CategoryAgreement(50, 150, alpha=alpha))
+    sentence = label_words.people_words(CategoryAgreement(50, 150, alpha=alpha))
     assert said in sentence
     assert ("another verdict" in sentence) != sure
 
@@ -130,7 +130,7 @@ def test_a_machine_is_called_better_or_worse_only_where_intervals_are_apart(
         return Estimate(value, value - 0.05, value + 0.05, 100)
 
     agreement = CategoryAgreement(100, 300, ceiling=rate(0.72), machine=rate(machine))
-    assert said in words.people_words(agreement)
+    assert said in label_words.people_words(agreement)
     kappas = CategoryAgreement(
         100,
         300,
@@ -139,18 +139,24 @@ def test_a_machine_is_called_better_or_worse_only_where_intervals_are_apart(
         ceiling_kappa=rate(0.72),
         machine_kappa=rate(machine),
     )
-    assert said in words.people_words(kappas)
+    assert said in label_words.people_words(kappas)
 
 
 def test_sampling_tells_the_kinds_that_there_are() -> None:
-    assert "not recorded" in words.sampling_words(None)
-    given_only = words.sampling_words(Sampling(given=1200, audit=0, picked=0))
+    assert "not recorded" in label_words.sampling_words(None)
+    given_only = label_words.sampling_words(Sampling(given=1200, audit=0, picked=0))
     assert given_only == (
-        "Of the labelled images 1,200 came with the label file and are taken for a random sample."
+        "Of the labelled images 1,200 were labelled without a draw and are taken for a random "
+        "sample."
     )
-    picked = words.sampling_words(Sampling(given=0, audit=30, picked=5))
+    picked = label_words.sampling_words(Sampling(given=0, audit=30, picked=5))
     assert "30 were drawn uniformly at random and 5 were picked for their scores" in picked
     assert "back no guarantee" in picked
+    chosen = label_words.sampling_words(Sampling(given=3, audit=0, picked=0, chosen=37))
+    assert "37 more images were labelled because somebody saw" in chosen
+    assert "count in nothing until a draw" in chosen
+    alone = label_words.sampling_words(Sampling(given=0, audit=0, picked=0, chosen=1))
+    assert alone.startswith("1 more image was labelled")
 
 
 def test_probabilities_no_better_than_the_base_rate_are_called_so() -> None:

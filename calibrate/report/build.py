@@ -25,6 +25,7 @@ from clipcal.calibrate.report.content import (
 )
 from clipcal.calibrate.report.curves import Costs, Curves, threshold_curves
 from clipcal.calibrate.report.histogram import count_histogram, limits_of
+from clipcal.calibrate.report.labels import LabelSource
 from clipcal.calibrate.report.pictures import (
     PictureRow,
     around_threshold,
@@ -41,7 +42,12 @@ Flags = NDArray[np.bool_]  # (n,)
 
 
 def build_report(
-    scored: CorpusScores, labels: Labels, contract: Contract, *, unreadable: int = 0
+    scored: CorpusScores,
+    labels: Labels,
+    contract: Contract,
+    *,
+    unreadable: int = 0,
+    source: LabelSource | None = None,
 ) -> Report:
     """Put together what the page shows.
 
@@ -50,11 +56,14 @@ def build_report(
     scored : CorpusScores
         Scores of the corpus under the contract.
     labels : mapping of str to (mapping of str to str)
-        The labels kept with the corpus, as uri → category → level.
+        What is known of the corpus's images, as uri → category → level.
     contract : Contract
         The calibration.
     unreadable : int
         Images of the corpus that could not be embedded.
+    source : LabelSource, optional
+        Where the labels come from, as `labels_now` tells it; by default all count, and came with
+        a file.
 
     Returns
     -------
@@ -67,7 +76,8 @@ def build_report(
     CalibrationError
         If a label's level is none of the contract's.
     """
-    labelled = gather_labels(scored, labels, contract)
+    source = source or LabelSource(filed=sum(map(len, labels.values())))
+    labelled = gather_labels(scored, labels, contract, source.uncounted)
     per_row = pictures_per_row(sum(len(cuts) for cuts in contract.categories.values()))
     tables = _level_tables(scored, labelled, contract)
     categories = tuple(
@@ -79,6 +89,7 @@ def build_report(
         images=len(scored.uris),
         unreadable=unreadable,
         labelled=len(labelled.places),
+        source=source,
         other_labels=_other_labels(categories, contract),
         other_flags=_other_flags(categories),
         categories=categories,

@@ -35,7 +35,7 @@ class Column:
     falling : Int64[(n,)]
         Places by falling score; of equal ones the first in the corpus comes first.
     places : Int64[(m,)]
-        Images with a label, exact copies once; copies whose labels differ have none.
+        Images with a label that counts, exact copies once; copies whose labels differ have none.
     sample, sample_codes : Float32[(m,)], Int8[(m,)]
         Their scores and labels.
     """
@@ -62,7 +62,7 @@ class Labelled:
     places : Int64[(m,)]
         Labelled images, exact copies once.
     merged : Int8[(m, c)]
-        Their labels.
+        Their labels, as far as these count.
     """
 
     codes: Codes
@@ -70,7 +70,12 @@ class Labelled:
     merged: Codes
 
 
-def gather_labels(scored: CorpusScores, labels: Labels, contract: Contract) -> Labelled:
+def gather_labels(
+    scored: CorpusScores,
+    labels: Labels,
+    contract: Contract,
+    uncounted: Mapping[str, Sequence[int]] | None = None,
+) -> Labelled:
     """Look up the labels of a corpus's images, exact copies as one.
 
     Parameters
@@ -81,6 +86,8 @@ def gather_labels(scored: CorpusScores, labels: Labels, contract: Contract) -> L
         Uri → category → level; images that the corpus lacks are passed over.
     contract : Contract
         Names categories and levels.
+    uncounted : mapping of str to (sequence of int), optional
+        By category, rows of the embeddings whose labels count in nothing; pictures tell them.
 
     Returns
     -------
@@ -95,7 +102,11 @@ def gather_labels(scored: CorpusScores, labels: Labels, contract: Contract) -> L
     codes = _codes(scored, labels, tuple(contract.categories), contract.levels)
     labelled = np.flatnonzero((codes != UNKNOWN).any(axis=1))
     first, merged, _ = merge_copies(codes[labelled], scored.rows[labelled])
-    return Labelled(codes, labelled[first], merged)
+    places = labelled[first]
+    for column, category in enumerate(contract.categories):
+        left_out = np.isin(scored.rows[places], (uncounted or {}).get(category, ()))
+        merged[left_out, column] = UNKNOWN
+    return Labelled(codes, places, merged)
 
 
 def columns(scored: CorpusScores, labelled: Labelled, contract: Contract) -> Iterator[Column]:

@@ -10,6 +10,7 @@ from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.records import Cut, HeldOut
 from clipcal.calibrate.report.curves import Curves
 from clipcal.calibrate.report.histogram import Histogram, Limit
+from clipcal.calibrate.report.labels import LabelSource
 from clipcal.calibrate.report.pictures import PictureRow, Shown
 
 BandName = Literal["allow", "review", "block"]
@@ -159,9 +160,10 @@ class Report:
         Images of the corpus that could not be embedded.
     labelled : int
         Images with a label in one of the contract's categories; exact copies count once.
+    source : LabelSource
+        Where the labels come from, and which of them count in nothing.
     other_labels : tuple of str
-        Names of the cuts for which the labels kept with the corpus are not as many as those
-        that the contract counted.
+        Names of the cuts for which there are not as many labels now as the contract counted.
     other_flags : tuple of str
         Names of the cuts that flag another number of images now than at calibration.
     categories : tuple of CategoryReport
@@ -172,6 +174,7 @@ class Report:
     images: int
     unreadable: int
     labelled: int
+    source: LabelSource
     other_labels: tuple[str, ...]
     other_flags: tuple[str, ...]
     categories: tuple[CategoryReport, ...]

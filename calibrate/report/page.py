@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from clipcal import __version__
-from clipcal.calibrate.report import words
+from clipcal.calibrate.report import label_words, words
 from clipcal.calibrate.report.charts import draw_histogram
 from clipcal.calibrate.report.content import Report
 from clipcal.calibrate.report.plots import draw_costs, draw_rates, draw_reliability
@@ -101,6 +101,7 @@ def render(
             cuts=cuts,
             unfolded=len(cuts) <= MOST_UNFOLDED,
             words=words,
+            label_words=label_words,
             version=__version__,
         )
     )

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from clipcal.calibrate.contract import Contract
-from clipcal.calibrate.records import Bands, Cut, Sampling
+from clipcal.calibrate.records import Bands, Cut
 from clipcal.calibrate.report.content import CutReport
-from clipcal.calibrate.statistics.agreement import CategoryAgreement
 from clipcal.calibrate.statistics.bounds import Estimate, Range
 from clipcal.calibrate.statistics.probability import ProbabilityQuality
 
@@ -41,10 +40,6 @@ KINDS = {
 }
 
 HEADS = {"probe": "linear probe", "tip_adapter": "Tip-Adapter"}
-
-# Krippendorff, K. (2004). Content Analysis: An Introduction to Its Methodology, 2nd ed.: what to
-# rely on, and what to draw tentative conclusions from.
-_RELIABLE, _TENTATIVE = 0.8, 0.667
 
 
 def percent(share: float) -> str:
@@ -290,79 +285,6 @@ def _nothing_allowed(cut: Cut) -> str:
     return sentence
 
 
-def sampling_words(sampling: Sampling | None) -> str:
-    """Say how the labelled images were chosen, and what follows from it."""
-    if sampling is None:
-        return (
-            "How the labelled images were chosen is not recorded; the guarantees take them for a "
-            "random sample of the corpus."
-        )
-    parts = [
-        f"{number:,} {words}"
-        for number, words in (
-            (sampling.given, "came with the label file and are taken for a random sample"),
-            (sampling.audit, "were drawn uniformly at random"),
-            (sampling.picked, "were picked for their scores"),
-        )
-        if number
-    ]
-    sentence = f"Of the labelled images {_listed(parts)}." if parts else ""
-    if sampling.picked:
-        sentence += (
-            " Those picked for their scores are weighted in estimates and back no guarantee; the "
-            "counts and curves on this page, which are of the labelled images, count all alike."
-        )
-    return sentence
-
-
-def people_words(agreement: CategoryAgreement) -> str:
-    """Say what the raters' agreement means, in a sentence or two."""
-    parts = []
-    if agreement.alpha is not None:
-        parts.append(_reliability(agreement.alpha))
-    if agreement.machine_kappa is not None and agreement.ceiling_kappa is not None:
-        parts.append(_beside(agreement.machine_kappa, agreement.ceiling_kappa))
-    elif agreement.machine is not None and agreement.ceiling is not None:
-        parts.append(_beside(agreement.machine, agreement.ceiling))
-    return " ".join(parts)
-
-
-def _reliability(alpha: Estimate) -> str:
-    verdict = _verdict(alpha.value)
-    if _verdict(alpha.low) == _verdict(alpha.high):
-        return verdict
-    return f"{verdict} The interval allows for another verdict."
-
-
-def _verdict(alpha: float) -> str:
-    if alpha >= _RELIABLE:
-        return f"Raters agree well: alpha reaches {_RELIABLE}, the usual bound for reliable labels."
-    if alpha >= _TENTATIVE:
-        return (
-            f"Raters agree moderately: alpha lies between {_TENTATIVE} and {_RELIABLE}, the "
-            f"usual bounds for tentative and for reliable conclusions."
-        )
-    return (
-        f"Raters disagree too much for firm conclusions: alpha lies below {_TENTATIVE}, the usual "
-        f"bound even for tentative ones."
-    )
-
-
-def _beside(machine: Estimate, ceiling: Estimate) -> str:
-    """Compare by the intervals, which is a cautious test of a difference."""
-    if machine.high < ceiling.low:
-        return (
-            "The thresholds agree with the majority less than a single rater does: there is room "
-            "for a better score or more labels."
-        )
-    if machine.low > ceiling.high:
-        return "The thresholds agree with the majority more than a single rater does."
-    return (
-        "These labels cannot tell whether the thresholds agree with the majority more or less "
-        "than a single rater does."
-    )
-
-
 def quality_words(quality: ProbabilityQuality) -> str:
     """Say how far probabilities can be trusted, from images that they were not fitted to."""
     verdict = "less" if quality.brier < quality.brier_of_base_rate else "not less"
@@ -373,7 +295,3 @@ def quality_words(quality: ProbabilityQuality) -> str:
         f"far the rate seen lies from the probability on average, is "
         f"{percent(quality.calibration_error)}."
     )
-
-
-def _listed(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
