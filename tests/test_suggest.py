@@ -102,11 +102,11 @@ def test_what_is_not_labelled_yet_is_told(corpus: Corpus) -> None:
     draw(corpus, 40)
     audit, picked = rows_of(corpus, 1, True), rows_of(corpus, 1, False)
     whole = sample_design(corpus, rows_of(corpus, 1))
-    assert (whole.notes, whole.warnings) == ((), ())
+    assert (whole.notes, whole.warnings, whole.waiting.tolist()) == ((), (), [])
     some = sample_design(corpus, np.concatenate([audit[:15], picked[:10]]))
     assert [note.split(" images")[0] for note in some.notes] == ["10 of 20"]
-    assert [warning.split(" images")[0] for warning in some.warnings] == ["5 of 20"]
-    assert sample_design(corpus, audit[:15], listed=audit).warnings == ()
+    assert (some.waiting.tolist(), some.drawn) == (np.sort(audit[15:]).tolist(), 20)
+    assert sample_design(corpus, audit[:15], asked=audit).waiting.tolist() == []
 
 
 def test_what_was_given_is_not_suggested(corpus: Corpus) -> None:

@@ -90,6 +90,9 @@ class Sample:
     blanks : Int64[(c,)]
         Per category the images drawn at random whose label was left blank. Whoever is unsure
         leaves hard images blank, so that a guarantee takes them at their worst.
+    asked : Bool[(n, c)] or None
+        In which categories somebody was asked about them: without a label these were left blank,
+        and in the others nobody has said anything yet. None where in all.
     """
 
     scores: Scores
@@ -100,6 +103,7 @@ class Sample:
     clusters: Rows
     copies: NDArray[np.float64]
     blanks: Rows
+    asked: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         """Count the images."""
@@ -116,6 +120,7 @@ class Sample:
             self.clusters[rows],
             self.copies[rows],
             self.blanks,
+            None if self.asked is None else self.asked[rows],
         )
 
     @property
@@ -178,11 +183,9 @@ def gather(
     _check(scores, categories, table, match)
     labelled = np.flatnonzero(match.rows >= 0)
     rows = match.rows[labelled]
-    given = np.full((len(rows), len(categories)), UNKNOWN, np.int8)
-    for column, category in enumerate(categories):
-        if category in table.categories:
-            given[:, column] = table.values[labelled, table.categories.index(category)]
-    first, values, clashes = merge_copies(given, rows if groups is None else groups[rows])
+    given, asked = _in_columns(categories, table)
+    content = rows if groups is None else groups[rows]
+    first, values, clashes = merge_copies(given[labelled], content)
     notes: list[str] = []
     if len(first) < len(rows):
         notes.append(f"{len(rows) - len(first)} labelled images are copies of others.")
@@ -198,8 +201,31 @@ def gather(
         np.arange(count),
         _copies(groups, rows[first]),
         np.zeros(len(categories), np.int64),
+        _in_any_copy(asked[labelled], content),
     )
     return sample, tuple(notes)
+
+
+def _in_columns(
+    categories: Sequence[str], table: LabelTable
+) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+    """Return labels, and which cells were asked, a column per category."""
+    shape = (len(table.images), len(categories))
+    values, asked = np.full(shape, UNKNOWN, np.int8), np.zeros(shape, np.bool_)
+    cells = table.cells_asked()
+    for column, category in enumerate(categories):
+        if category in table.categories:
+            own = table.categories.index(category)
+            values[:, column], asked[:, column] = table.values[:, own], cells[:, own]
+    return values, asked
+
+
+def _in_any_copy(flags: NDArray[np.bool_], groups: Rows) -> NDArray[np.bool_]:
+    """Tell of each distinct content, in the order of `merge_copies`, what any copy tells."""
+    distinct, content = np.unique(groups, return_inverse=True)
+    merged = np.zeros((len(distinct), flags.shape[1]), np.bool_)
+    np.logical_or.at(merged, content, flags)
+    return merged
 
 
 def _copies(groups: Rows | None, rows: Rows) -> NDArray[np.float64]:

@@ -307,9 +307,13 @@ def _read_long(frame: Frame, category: int, answer: int, levels: Sequence[str]) 
         level=level[kept],
         rater=None if frame.rater_of is None else frame.rater_of[kept],
     )
+    asked = np.zeros(values.shape, np.bool_)
+    asked[frame.image_of[kept], column[kept]] = True
     notes = (*frame.notes, *scale.notes, *notes, *merged, *_absent(frame, categories))
     ignored = frame.ignored([category, answer])
-    return Reading(frame.images, categories, scale.levels, values, ignored, notes, votes)
+    return Reading(
+        frame.images, categories, scale.levels, values, ignored, notes, votes, asked=asked
+    )
 
 
 def _categories(

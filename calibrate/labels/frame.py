@@ -49,6 +49,8 @@ class Reading:
         What each rater said, where there are several.
     classes : bool
         Whether each image has one class, so that at most one of its labels is positive.
+    asked : Bool[(n, c)] or None
+        Of which cells somebody was asked; None where of all.
     """
 
     images: tuple[str, ...]
@@ -59,6 +61,7 @@ class Reading:
     notes: tuple[str, ...]
     votes: Votes | None = None
     classes: bool = False
+    asked: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ def merge_tables(tables: Sequence[LabelTable]) -> LabelTable:
         An image that is written alike in several tables is one. Its equal labels are merged;
         where two files contradict each other the label is unknown, and noted. A rater of the
         same name is the same one in every file and has one vote on each label, or none where
-        two files disagree on it. A file that is given twice is read once. The hash is over the
-        files' hashes.
+        two files disagree on it. A cell was asked where any file asked it. A file that is given
+        twice is read once. The hash is over the files' hashes.
 
     Raises
     ------
@@ -67,6 +67,7 @@ def merge_tables(tables: Sequence[LabelTable]) -> LabelTable:
         sha256=hashlib.sha256(hashes.encode()).hexdigest(),
         source=", ".join(table.source for table in tables),
         votes=votes,
+        asked=_asked(tables, cells, values.shape),
     )
 
 
@@ -109,6 +110,15 @@ def _labels(
     values = np.full(shape, UNKNOWN, np.int8)
     values.ravel()[cell] = level
     return values, clash
+
+
+def _asked(
+    tables: Sequence[LabelTable], cells: Sequence[Codes], shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    asked = np.zeros(shape, np.bool_)
+    for table, own in zip(tables, cells, strict=True):
+        asked.ravel()[own[table.cells_asked()]] = True
+    return asked
 
 
 def _votes(

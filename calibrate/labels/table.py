@@ -47,6 +47,10 @@ class LabelTable:
         The file's name, without its folder.
     votes : Votes or None
         What each rater said; None where the file has one rating per image.
+    asked : Bool[(n, c)] or None
+        Of which cells somebody was asked. A cell that was asked and has no label was left blank,
+        or answered with a contradiction; of one that nobody was asked about nothing follows. None
+        where all were asked, as in a sheet with a column per category.
     """
 
     images: tuple[str, ...]
@@ -58,6 +62,11 @@ class LabelTable:
     sha256: str
     source: str = "labels.csv"
     votes: Votes | None = None
+    asked: NDArray[np.bool_] | None = None
+
+    def cells_asked(self) -> NDArray[np.bool_]:
+        """Return of which cells somebody was asked, written out: Bool[(n, c)]."""
+        return np.ones(self.values.shape, np.bool_) if self.asked is None else self.asked
 
 
 def read_labels(
@@ -71,7 +80,9 @@ def read_labels(
 
     Wide (a column per category, with levels, yes/no, 0/1 or marks), one class per image
     (``image,label``), long (``image,category,label[,annotator]``) or counts of raters per
-    class. In a file of classes, an image is negative for every category but its own.
+    class. In a file of classes, an image is negative for every category but its own. In a long
+    file an image was asked about in the categories that it has a row for, be its label blank; in
+    every other kind in all that the file has.
 
     Parameters
     ----------
@@ -149,4 +160,5 @@ def parse_labels(
         # A name that is no UTF-8 could neither be printed nor kept.
         source=path.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
         votes=reading.votes,
+        asked=reading.asked,
     )

@@ -105,9 +105,10 @@ def backing_of(
     rows = scored.rows[sample.places]
     live, first = np.unique(scored.rows, return_index=True)
     known = (sample.values != UNKNOWN).any(axis=1)
-    design = sample_design(corpus, rows[known], live=live, listed=rows)
+    design = sample_design(corpus, rows[known], live=live)
     sample = replace(sample, clusters=clusters_of(corpus, rows))
-    sample, by_score = _weighted(corpus, scored, sample, live)
+    sample, designs = _weighted(corpus, scored, sample, live)
+    by_score = _ByScore.of(designs)
     if goal.target.guaranteed and by_score.warnings and not sample.backing.any():
         raise CalibrationError(f"{by_score.warnings[0]}; or do without: {_unpromised(labels)}")
     chosen_on = tuned_rows(corpus, prompt_set.sha256)
@@ -116,6 +117,7 @@ def backing_of(
     population = from_first_draw(corpus, live) & ~np.isin(live, chosen_on)
     sample, unlike = _told_apart(sample, scored, scored.scores[first[population]], goal, labels)
     limits = (
+        *_on_waiting(sample, designs, labels, unlisted),
         *design.warnings,
         *by_score.warnings,
         *_on_blanks(sample, scored.categories, labels, unlisted),
@@ -165,20 +167,26 @@ class _ByScore:
 
 def _weighted(
     corpus: Corpus, scored: CorpusScores, sample: Sample, live: Int64
-) -> tuple[Sample, _ByScore]:
+) -> tuple[Sample, dict[str, SampleDesign]]:
     """Weight the images of each category by how they came to be labelled in it.
 
     A label without weight stands for nothing, and is taken for unknown.
     """
+    rows, asked = scored.rows[sample.places], _asked(sample)
     weights, uniform = sample.weights.copy(), sample.uniform.copy()
     designs: dict[str, SampleDesign] = {}
     for column, category in enumerate(scored.categories):
         known = sample.values[:, column] != UNKNOWN
-        design = sample_design(corpus, scored.rows[sample.places[known]], category, live=live)
+        design = sample_design(corpus, rows[known], category, live, rows[asked[:, column]])
         weights[known, column], uniform[known, column] = design.weights, design.uniform
         designs[category] = design
     values = np.where(weights > 0, sample.values, UNKNOWN).astype(np.int8)
-    return replace(sample, values=values, weights=weights, uniform=uniform), _ByScore.of(designs)
+    return replace(sample, values=values, weights=weights, uniform=uniform), designs
+
+
+def _asked(sample: Sample) -> NDArray[np.bool_]:
+    """Return in which categories somebody was asked about each image: Bool[(n, c)]."""
+    return np.ones(sample.values.shape, np.bool_) if sample.asked is None else sample.asked
 
 
 def _without_tuned(
@@ -214,21 +222,44 @@ def _with_blanks(
 ) -> tuple[Sample, tuple[str, ...]]:
     """Count what was drawn at random and has no label, category by category.
 
-    That is what is listed without a label; and in some categories, which are returned too, also
-    what is not listed, because other images of the draw have labels for their scores.
+    That is what somebody was asked about without giving a label; and in some categories, which are
+    returned too, also what nobody was asked about, because other images of the draw have labels
+    for their scores.
     """
+    rows, asked = scored.rows[sample.places], _asked(sample)
     blanks, unlisted = np.zeros(len(scored.categories), np.int64), list[str]()
     for column, category in enumerate(scored.categories):
         unknown = sample.values[:, column] == UNKNOWN
         if unknown.all():  # the files have no such category
             continue
-        rows = scored.rows[sample.places]
         missing = missing_beside_chosen(corpus, rows[~unknown], category, live)
         if len(missing):
             unlisted.append(category)
-        blank = np.union1d(rows[unknown], missing)
+        blank = np.union1d(rows[unknown & asked[:, column]], missing)
         blanks[column] = blank_audits(corpus, blank[~np.isin(blank, chosen_on)], category, live)
     return replace(sample, blanks=blanks), tuple(unlisted)
+
+
+def _on_waiting(
+    sample: Sample, designs: Mapping[str, SampleDesign], labels: str, unlisted: Sequence[str]
+) -> Iterator[str]:
+    """Warn of audit images that nobody was asked about yet, once for categories alike in them.
+
+    In `unlisted` categories they count as blanks; in those without any label nothing is promised.
+    """
+    labelled = (sample.values != UNKNOWN).any(axis=0).tolist()
+    alike: dict[tuple[int, bytes], list[str]] = {}
+    for (category, design), has_labels in zip(designs.items(), labelled, strict=True):
+        if has_labels and len(design.waiting) and category not in unlisted:
+            alike.setdefault((design.drawn, design.waiting.tobytes()), []).append(category)
+    for (drawn, _), names in alike.items():
+        waiting = len(designs[names[0]].waiting)
+        where = "" if len(names) == len(designs) else f" in {', '.join(map(repr, names))}"
+        yield (
+            f"{waiting:,} of {drawn:,} images of the audit sample are not labelled yet{where}; "
+            f"guarantees take it that what they show had no part in that. Label them, on the "
+            f"review page or in a file, then run: clipcal calibrate --labels {labels}"
+        )
 
 
 def _on_blanks(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,10 @@ class SampleDesign:
     chosen : int
         Images that are labelled because somebody saw them for their scores, and that no draw has
         taken in since: they have weight 0, are not `uniform`, and are none of the above.
+    drawn : int
+        How many images the audit sample has, labelled or not.
+    waiting : Int64[(m,)]
+        Rows of the audit sample of which nobody was asked yet, ascending.
     notes : tuple of str
         What estimates leave out.
     warnings : tuple of str
@@ -49,6 +53,8 @@ class SampleDesign:
     late: int = 0
     after_chosen: int = 0
     chosen: int = 0
+    drawn: int = 0
+    waiting: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -58,7 +64,7 @@ def sample_design(
     rows: Int64,
     category: str | None = None,
     live: Int64 | None = None,
-    listed: Int64 | None = None,
+    asked: Int64 | None = None,
 ) -> SampleDesign:
     r"""Tell for labelled images what they stand for in estimates and in guarantees.
 
@@ -90,8 +96,9 @@ def sample_design(
         the corpus knows, no other label.
     live : Int64[(N,)], optional
         The distinct contents of the corpus, ascending, where they are at hand.
-    listed : Int64[(m,)], optional
-        All contents in the label file, those without any label included; by default `rows`.
+    asked : Int64[(m,)], optional
+        All contents that somebody was asked about, those without a label included; by default
+        `rows`.
 
     Returns
     -------
@@ -106,7 +113,8 @@ def sample_design(
     unseen = without(counted[~suggested], history.recorded)
     sample = history.uniform(unseen)
     uniform[~chosen] = np.isin(counted, sample) & history.from_the_start(counted)
-    audit = np.isin(counted, history.audits())
+    drawn = history.audits()
+    audit = np.isin(counted, drawn)
     given = ~suggested & ~audit
     late = given & ~np.isin(counted, sample)
     draws = [*history.sample_draw(sample), *history.pick_draws(), *history.late_draws(unseen)]
@@ -120,8 +128,10 @@ def sample_design(
         late=int(late.sum()),
         after_chosen=int(np.isin(counted[late], history.after_chosen(unseen)).sum()),
         chosen=int(chosen.sum()),
+        drawn=len(drawn),
+        waiting=without(drawn, rows if asked is None else asked),
         notes=tuple(history.notes(rows)),
-        warnings=tuple(history.warnings(rows if listed is None else listed, int(late.sum()))),
+        warnings=tuple(history.warnings(int(late.sum()))),
     )
 
 
@@ -133,7 +143,8 @@ def blank_audits(corpus: Corpus, rows: Int64, category: str, live: Int64 | None 
     corpus : Corpus
         Keeps the draws.
     rows : Int64[(n,)]
-        Distinct contents that are in a label file without a label in the category.
+        Distinct contents that somebody was asked about in the category, and that have no label
+        in it. Those that nobody was asked about are no blanks: see `SampleDesign.waiting`.
     category : str
         The category.
     live : Int64[(N,)], optional

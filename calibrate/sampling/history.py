@@ -173,16 +173,8 @@ class History:
                 f"and estimates do without them."
             )
 
-    def warnings(self, listed: Int64, late: int) -> Iterator[str]:
-        """Yield what limits guarantees; `listed` are the contents in the label file."""
-        audit = self.audits()
-        missing = len(without(audit, listed))
-        if missing:
-            yield (
-                f"{missing:,} of {len(audit):,} images of the audit sample are not in the label "
-                f"file; guarantees take it that what they show had no part in that. Label them, "
-                f"then run: clipcal calibrate --labels FILE.csv"
-            )
+    def warnings(self, late: int) -> Iterator[str]:
+        """Yield what limits guarantees."""
         if late:
             yield (
                 f"{late:,} images were labelled without a suggestion after others had been "
