@@ -221,7 +221,7 @@ def test_an_audit_image_left_blank_counts_as_a_possible_miss(run: Run) -> None:
     write(rows, {"fire": left})
     done = told(calibrate(run, "--target", "recall=0.8", "--json"))
     assert len(done["warnings"]) == 1
-    assert "12 images of the audit sample are in human.csv" in done["warnings"][0]
+    assert "12 images of the audit sample are listed without a label" in done["warnings"][0]
     assert "'fire'" in done["warnings"][0]
     cuts = [x["categories"]["fire"]["positive"] for x in (full, done)]
     assert cuts[1]["status"] != "certified" or cuts[1]["threshold"] <= cuts[0]["threshold"]
@@ -235,7 +235,7 @@ def test_rows_left_blank_count_as_misses_and_not_as_labels(run: Run) -> None:
     done = told(calibrate(run, "--target", "recall=0.5", "--json"))
     assert done["sampling"] == {"given": 0, "audit": 170, "picked": 0, "chosen": 0}
     assert done["labels"]["images"] == 170
-    assert [warning.split(" are in")[0] for warning in done["warnings"]] == [
+    assert [warning.split(" are listed")[0] for warning in done["warnings"]] == [
         "30 images of the audit sample"
     ] * 2
 

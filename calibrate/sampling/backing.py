@@ -271,7 +271,7 @@ def _on_blanks(
         where = (
             f"have no label in '{category}', while others of it were labelled for their scores"
             if category in unlisted
-            else f"are in {labels} without a label in '{category}'"
+            else f"are listed without a label in '{category}'"
         )
         yield (
             f"{blanks:,} images of the audit sample {where}: guarantees take each for a miss and "
