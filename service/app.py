@@ -106,7 +106,12 @@ def create_app(settings: Settings, *, encoder: SharedEncoder | None = None) -> F
 
 @asynccontextmanager
 async def _life(app: FastAPI) -> AsyncIterator[None]:
-    """Let many requests wait for the model at once; close what was opened at the end."""
+    """Let many requests wait for the model at once; close what was opened at the end.
+
+    The document is made before the first request, and with it what FastAPI leaves until it is
+    needed: no request waits for that, and no two threads make it.
+    """
+    app.openapi()
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     yield
     context: Context = app.state.context
