@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 CLI = Path(__file__).resolve().parents[1] / "cli.py"
 
@@ -31,6 +34,30 @@ class Served:
     folder: Path
     process: subprocess.Popen[str]
 
+    @property
+    def port(self) -> str:
+        """Where it listens, for a server that is to take its place."""
+        return self.url.rpartition(":")[2]
+
+    def get(self, path: str, **parameters: object) -> Any:
+        """Ask the API, as a program beside the page does."""
+        return self._ask("GET", path, params=parameters)
+
+    def post(self, path: str, body: object) -> Any:
+        """Send a body to the API."""
+        return self._ask("POST", path, json=body)
+
+    def upload(self, path: str, file: Path, **fields: str) -> Any:
+        """Send an image to the API, as the field ``image``."""
+        files = {"image": (file.name, file.read_bytes())}
+        return self._ask("POST", path, files=files, data=fields)
+
+    def _ask(self, method: str, path: str, **what: Any) -> Any:
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            reply = client.request(method, f"{self.url}/v1/{path}", **what)
+        assert reply.is_success, reply.text
+        return reply.json()
+
     def cli(self, *arguments: str) -> str:
         """Run a command beside the server, on the same corpus; returns what it printed."""
         command = [sys.executable, str(CLI), *arguments]
@@ -43,7 +70,7 @@ class Served:
 
 @contextmanager
 def serving(folder: Path, *options: str) -> Iterator[Served]:
-    """Serve the corpus in `folder` on a free port of this machine."""
+    """Serve the corpus in `folder`, on a free port of this machine unless `options` name one."""
     command = [sys.executable, str(CLI), "serve", "--json", "--port", "0"]
     process = subprocess.Popen(
         [*command, *options], cwd=folder, stdout=subprocess.PIPE, text=True, encoding="utf-8"

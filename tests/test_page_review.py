@@ -1,0 +1,256 @@
+"""Journeys through Review: labels by key, taken back, kept once, whatever happens to the server."""
+
+from __future__ import annotations
+
+import csv
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from page_case import RATER, OpenPage, browser, demo_copy, demo_folder, open_page, served
+from playwright.sync_api import Locator, Page, Route, expect
+from served_case import Served, serving
+
+__all__ = ["browser", "demo_copy", "demo_folder", "open_page", "served"]
+CATEGORY = "drugs"
+YES, NO = "positive", "negative"
+# Every key that answers, in turn.
+ANSWERS = {"y": YES, "n": NO, "1": YES, "0": NO, "ArrowRight": YES, "ArrowLeft": NO}
+NOTHING_WAITS = "() => !Object.keys(localStorage).some((key) => key.startsWith('clipcal.outbox.'))"
+Said = tuple[str, str]  # the image's name and the level
+
+
+def draw(served: Served, images: int, category: str | None = CATEGORY) -> None:
+    """Draw a round at random, as a colleague may have done."""
+    served.post("review/rounds", {"category": category, "images": images, "audit": 1.0})
+
+
+def shown(page: Page) -> Locator:
+    """The name of the image that is asked about."""
+    return page.get_by_role("figure", name="Image").get_by_role("link")
+
+
+def press(page: Page, key: str) -> str:
+    """Press a key that goes on to another image; returns the name of the one before."""
+    expect(shown(page)).not_to_be_empty()
+    name = shown(page).inner_text()
+    page.keyboard.press(key)
+    expect(shown(page)).not_to_have_text(name)
+    return name
+
+
+def answer(page: Page, keys: Sequence[str]) -> list[Said]:
+    """Answer one image after the other; returns what was said."""
+    return [(press(page, key), ANSWERS[key]) for key in keys]
+
+
+def sent(page: Page) -> None:
+    """Wait until nothing is on its way any more."""
+    page.wait_for_function(NOTHING_WAITS)
+
+
+def journal(served: Served, rater: str = RATER) -> list[dict[str, Any]]:
+    """All that a rater said, the oldest first."""
+    labels: list[dict[str, Any]] = served.get("labels", rater=rater, limit=500)["labels"]
+    return labels[::-1]
+
+
+def standing(labels: list[dict[str, Any]]) -> list[Said]:
+    return sorted((one["name"], one["level"]) for one in labels if one["undone"] is None)
+
+
+def exported(served: Served) -> list[Said]:
+    """What the command line writes of what the rater says in the category."""
+    served.cli("labels", "export", "-o", "reviewed.csv", "--relative")
+    with (served.folder / "reviewed.csv").open(encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["annotator"] == RATER]
+    assert {row["category"] for row in rows} == {CATEGORY}
+    return sorted((row["image"], row["label"]) for row in rows)
+
+
+def test_what_is_labelled_by_key_and_taken_back_is_what_the_corpus_keeps(
+    served: Served, open_page: OpenPage
+) -> None:
+    page = open_page(served, f"#/review?category={CATEGORY}", rater=None)
+    page.get_by_role("combobox", name="Your name").fill(RATER)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Nothing waits here")).to_be_visible()
+
+    page.keyboard.press("d")
+    page.get_by_role("spinbutton", name="How many images").fill("24")
+    page.get_by_role("slider", name="Share at random").press("End")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=f"Is this: {CATEGORY}?")).to_be_visible()
+
+    said = answer(page, [*ANSWERS] * 3 + ["y", "n"])
+    expect(page.get_by_role("status", name="Labelled in this session")).to_have_text("20 done")
+    undone = said[18:]
+    for name, _ in reversed(undone):
+        page.keyboard.press("u")
+        expect(shown(page)).to_have_text(name)
+    expect(page.get_by_role("status", name="Labelled in this session")).to_have_text("18 done")
+    sent(page)
+    kept = journal(served)
+    assert [(one["name"], one["level"]) for one in kept] == said
+    assert [one["undone"] is None for one in kept] == [True] * 18 + [False] * 2
+    assert exported(served) == sorted(said[:18])
+
+    # Once more, and otherwise than before.
+    again = answer(page, ["n", "y"])
+    assert [name for name, _ in again] == [name for name, _ in undone]
+    sent(page)
+    kept = journal(served)
+    assert [(one["name"], one["level"]) for one in kept] == said + again
+    assert standing(kept) == exported(served) == sorted(said[:18] + again)
+    assert {one["origin"] for one in kept} == {"suggested"}
+
+
+def test_what_the_labels_guarantee_is_told_anew_as_they_come_in(
+    served: Served, open_page: OpenPage
+) -> None:
+    draw(served, 10)
+    page = open_page(served, f"#/review?category={CATEGORY}")
+    guarantee = page.get_by_role("region", name="Guarantees")
+
+    def outlook() -> str:
+        (cut,) = served.get("review/outlook", category=CATEGORY)["cuts"]
+        sentence: str = cut["sentence"]
+        return sentence
+
+    before = outlook()
+    assert "more positive" in before
+    expect(guarantee).to_contain_text(before)
+    answer(page, ["y"])
+    sent(page)
+    certified = outlook()
+    assert "is certified" in certified
+    expect(guarantee).to_contain_text(certified)
+    expect(page.get_by_role("status").filter(has_text=certified).first).to_be_visible()
+
+    page.keyboard.press("u")
+    expect(guarantee).to_contain_text(before)
+
+
+def test_what_is_skipped_waits_and_gets_no_label(served: Served, open_page: OpenPage) -> None:
+    draw(served, 3)
+    page = open_page(served, f"#/review?category={CATEGORY}")
+    skipped = press(page, "s")
+    ((second, _),) = answer(page, ["n"])
+    page.keyboard.press("s")
+    expect(page.get_by_role("heading", name="Only what you skipped is left")).to_be_visible()
+    sent(page)
+    assert [one["name"] for one in journal(served)] == [second]
+
+    page.get_by_role("button", name="Show them again").press("Enter")
+    expect(shown(page)).to_have_text(skipped)
+    page.keyboard.press("y")
+    sent(page)
+    assert standing(journal(served)) == sorted([(second, NO), (skipped, YES)])
+
+
+def test_labels_near_the_threshold_say_that_they_do_not_count(
+    served: Served, open_page: OpenPage
+) -> None:
+    page = open_page(served, f"#/review?category={CATEGORY}&queue=suggested")
+    expect(page.get_by_role("heading", name="Nothing waits here")).to_be_visible()
+    page.keyboard.press("q")
+    page.keyboard.press("q")
+    expect(page.get_by_role("radio", name="Near the threshold")).to_be_checked()
+    expect(page.get_by_text("doesn't count", exact=True)).to_be_visible()
+    note = served.get("review/queue", order="near", category=CATEGORY)["note"]
+    expect(page.get_by_text(note)).to_be_visible()
+    before = served.get("review/outlook", category=CATEGORY)["cuts"]
+    answer(page, ["y", "y"])
+    sent(page)
+    assert [one["origin"] for one in journal(served)] == ["near", "near"]
+    (after,) = served.get("review/outlook", category=CATEGORY)["cuts"]
+    assert (after["status"], after["further_positives"]) == (
+        before[0]["status"],
+        before[0]["further_positives"],
+    )
+
+
+LEVELS = """
+name = "drinks"
+levels = ["none", "minor", "major"]
+
+[category.drinks]
+prompts = ["a glass of beer", "a bottle of wine"]
+against = ["a street", "a beach"]
+"""
+
+
+def test_levels_are_answered_by_their_numbers(demo_copy: Path, open_page: OpenPage) -> None:
+    (demo_copy / "drinks.toml").write_text(LEVELS, encoding="utf-8")
+    (demo_copy / "calibration.json").unlink()
+    with serving(demo_copy, "--prompts", "drinks.toml") as served:
+        draw(served, 6, "drinks")
+        page = open_page(served, "#/review?category=drinks", troubled=True)
+        expect(page.get_by_role("heading", name="How much of this: drinks?")).to_be_visible()
+        names = [press(page, key) for key in "1323"]
+        sent(page)
+        kept = journal(served)
+    levels = ["none", "major", "minor", "major"]
+    assert [(one["name"], one["level"]) for one in kept] == list(zip(names, levels, strict=True))
+
+
+def test_two_people_who_label_at_once_lose_nothing(served: Served, open_page: OpenPage) -> None:
+    draw(served, 14)
+    ann, bob = (
+        open_page(served, f"#/review?category={CATEGORY}", rater=rater) for rater in ("Ann", "Bob")
+    )
+    said: dict[str, list[Said]] = {"Ann": [], "Bob": []}
+    for key, other in zip([*ANSWERS] * 2, [*ANSWERS][::-1] * 2, strict=True):
+        said["Ann"] += answer(ann, [key])
+        said["Bob"] += answer(bob, [other])
+    for page in (ann, bob):
+        sent(page)
+    for rater, wanted in said.items():
+        assert [(one["name"], one["level"]) for one in journal(served, rater)] == wanted
+    # Both see the same images, so that their agreement can be told.
+    assert [name for name, _ in said["Ann"]] == [name for name, _ in said["Bob"]]
+
+
+def test_labels_that_the_server_could_not_take_are_kept_and_come_to_it_once(
+    served: Served, open_page: OpenPage
+) -> None:
+    draw(served, 10)
+    page = open_page(served, f"#/review?category={CATEGORY}", troubled=True)
+    expect(shown(page)).not_to_be_empty()
+
+    lost: list[int] = []
+
+    def lose_the_reply(route: Route) -> None:
+        lost.append(route.fetch().status)
+        route.abort()
+
+    # The server keeps it, and the page never hears of it.
+    page.route("**/v1/labels", lose_the_reply, times=1)
+    said = answer(page, ["y"])
+    sent(page)
+    assert lost == [201]
+    assert len(journal(served)) == 1
+
+    served.process.kill()
+    served.process.wait()
+    said += answer(page, ["n", "y"])
+    expect(page.get_by_role("status").get_by_text("2 answers not sent yet")).to_be_visible()
+    expect(page.get_by_role("button", name="This service: no connection")).to_be_visible()
+    with serving(served.folder, "--port", served.port) as again:
+        expect(page.get_by_text("not sent yet")).to_have_count(0)
+        sent(page)
+        assert [(one["name"], one["level"]) for one in journal(again)] == said
+
+        # Nor is one lost that was on its way when the page was closed.
+        again.process.send_signal(signal.SIGSTOP)
+        said += answer(page, ["y"])
+        expect(page.get_by_role("list", name="Latest labels")).to_contain_text("not sent yet")
+        context = page.context
+        page.close()
+        again.process.send_signal(signal.SIGCONT)
+        page = context.new_page()
+        page.goto(f"{again.url}/#/review?category={CATEGORY}")
+        expect(shown(page)).not_to_be_empty()
+        sent(page)
+        assert [(one["name"], one["level"]) for one in journal(again)] == said
