@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 TARGET = Path(__file__).with_name("pages")
 CLI = Path(__file__).resolve().parents[1] / "cli.py"
-COLOURS = 200  # a page has few, and so the file is a third as large
+COLOURS = 256  # so that a file is a third as large
 ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
@@ -29,7 +29,7 @@ DESKTOP, PHONE = (1280, 800), (390, 844)
 
 def classify(page: Page, folder: Path) -> None:
     """Drop a scene, and compare it with a few descriptions."""
-    page.get_by_label("Descriptions").fill(
+    page.get_by_role("textbox", name="Descriptions").fill(
         "a glass of beer, a bottle of wine, a glass of water, pills, a cigarette, a knife, a flower"
     )
     page.locator("input[type=file]").first.set_input_files(folder / "images" / "scene_0002.jpg")
@@ -65,7 +65,7 @@ def explore(page: Page, _: Path) -> None:
 
 SHOTS: dict[str, tuple[str, Callable[[Page, Path], None]]] = {
     "classify": ("#/classify", classify),
-    "review": ("#/review?category=alcohol&order=near", review),
+    "review": ("#/review?category=alcohol&queue=near", review),
     "thresholds": ("#/thresholds?category=drugs", thresholds),
     "explore": ("#/explore?category=alcohol&order=-score", explore),
 }
