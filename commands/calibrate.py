@@ -22,7 +22,8 @@ from clipcal.commands.common import (
     rule_option,
     say,
 )
-from clipcal.errors import CalibrationError
+from clipcal.commands.reviewed import export_then_calibrate, judged_images
+from clipcal.errors import CalibrationError, ClipcalError
 
 if TYPE_CHECKING:
     from clipcal.calibrate.contract import Contract
@@ -220,7 +221,7 @@ def calibrate_command(
     if needed and not labels and not placed:
         raise click.UsageError(
             "Missing option '--labels': only --target budget=N and --threshold do without "
-            "people's labels."
+            f"people's labels.{_kept(corpus_path)}"
         )
     keep_inputs(output, *labels, prompt_vectors, Path(prompts) if prompts else None)
     corpus = Corpus.open(corpus_path)
@@ -245,6 +246,20 @@ def calibrate_command(
     vectors = () if prompt_vectors is None else ("--prompt-vectors", prompt_vectors)
     following = command_line("rescore", "--calibration", output, *vectors, corpus=corpus_path)
     click.echo(f"\nWritten to {output}. Apply it: {following}")
+
+
+def _kept(corpus_path: Path) -> str:
+    """Say how to calibrate with what raters said, where the corpus knows of any."""
+    from clipcal.index.store import Corpus
+
+    try:
+        images = judged_images(Corpus.open(corpus_path))
+    except ClipcalError:  # the call is wrong whatever is in that folder
+        return ""
+    if not images:
+        return ""
+    judged = "1 image" if images == 1 else f"{images:,} images"
+    return f" Raters have judged {judged}; to use that: {export_then_calibrate(corpus_path)}"
 
 
 def _refuse_ignored(plan: dict[str, Any]) -> None:

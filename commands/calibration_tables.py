@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def print_calibration(contract: Contract) -> None:
     """Print all that a person wants to know of a calibration, the thresholds first."""
     _print_cuts(contract)
+    _print_chosen(contract)
     _print_bands(contract)
     _print_promises(contract)
     if contract.holdout is not None:
@@ -53,6 +54,15 @@ def _print_cuts(contract: Contract) -> None:
     labelled = ("Status", ">Threshold", ">Interval", ">Positives", ">Recall", ">Precision")
     columns = (*labelled, ">Flags", ">Right", ">Missed")
     _print_filled(("Category", *level, *columns), rows, title=_cuts_title(contract))
+
+
+def _print_chosen(contract: Contract) -> None:
+    """Say what the table leaves out."""
+    chosen = contract.sampling.chosen if contract.sampling else 0
+    if chosen:
+        one = "1 labelled image, chosen for its score, counts"
+        several = f"{chosen:,} labelled images, chosen for their scores, count"
+        click.echo(f"{one if chosen == 1 else several} in nothing yet.")
 
 
 def _cuts_title(contract: Contract) -> str:

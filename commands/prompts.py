@@ -23,7 +23,8 @@ from clipcal.commands.common import (
 )
 
 if TYPE_CHECKING:
-    from clipcal.calibrate.prompt_check import CategoryCheck, PromptCheck, SentenceCheck
+    from clipcal.calibrate.prompt_check import PromptCheck
+    from clipcal.calibrate.sentence_check import CategoryCheck, SentenceCheck
     from clipcal.index.store import Corpus
     from clipcal.models.session import TextEncoder
     from clipcal.prompts.promptset import PromptSet

@@ -22,6 +22,7 @@ from clipcal.commands.common import (
     say,
     short_path,
 )
+from clipcal.commands.reviewed import export_then_calibrate, judged_images
 
 if TYPE_CHECKING:
     from clipcal.calibrate.contract import Contract
@@ -120,7 +121,7 @@ def suggest_command(
     else:
         scored = scores_under_contract(corpus, contract, prompts=prompts, source=source)
     drawn = suggest(corpus, scored, contract, Wish(images, category, audit, method, seed))
-    first = not corpus.labels()
+    first, judged = not corpus.labels(), judged_images(corpus) > 0
     number = drawn.keep(corpus, output)
     notes = _notes(drawn, contract, images)
     for note in notes:
@@ -130,7 +131,7 @@ def suggest_command(
         return
     _print_suggestions(drawn)
     click.echo(f"{len(drawn.suggestions):,} images to label (round {number}) written to {output}.")
-    click.echo(_next_step(output, corpus_path, contract, first=first))
+    click.echo(_next_step(output, corpus_path, contract, first=first, judged=judged))
 
 
 def _result(drawn: Drawn, notes: list[str]) -> dict[str, object]:
@@ -205,11 +206,15 @@ def _print_suggestions(drawn: Drawn) -> None:
         click.echo(f"and {len(drawn.suggestions) - MOST_LISTED:,} more")
 
 
-def _next_step(output: Path, corpus: Path, contract: Contract | None, *, first: bool) -> str:
+def _next_step(
+    output: Path, corpus: Path, contract: Contract | None, *, first: bool, judged: bool = False
+) -> str:
     answers = (
         "yes or no" if contract is None or len(contract.levels) == 2 else ", ".join(contract.levels)
     )
     fill = f"Fill in every cell ({answers}; a blank is unknown)"
+    if judged:  # no label file that was calibrated with has what raters said since
+        return f"{fill}, then run: {export_then_calibrate(corpus, output)}"
     if first:
         return f"{fill}, then run: {command_line('calibrate', '--labels', output, corpus=corpus)}"
     # Whoever labelled in a long file cannot add the rows of a sheet, which is wide, to it.

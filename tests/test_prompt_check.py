@@ -15,12 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from clipcal.calibrate.prompt_check import check_categories, check_prompts
+from clipcal.calibrate.prompt_check import check_prompts
 from clipcal.calibrate.prompt_choice import FEWEST, Labelled, _without_one, choose, try_choice
 from clipcal.calibrate.sampling.tuned import remember_tuned, tuned_rows
 from clipcal.calibrate.scoring.under_contract import TextSource
+from clipcal.calibrate.sentence_check import check_categories
 from clipcal.cli import app
 from clipcal.errors import CalibrationError
+from clipcal.index.judgements import Said, judge
 from clipcal.index.store import Corpus, Outcome
 from clipcal.prompts.encode import TextVectors, build
 from clipcal.prompts.promptset import Category, PromptSet, load_prompt_set
@@ -295,6 +297,19 @@ def test_positives_are_the_lowest_level_above_none_and_higher(run, folder):
     with (folder / "human.csv").open() as stream:
         above = sum(row["fire"] != "none" for row in csv.DictReader(stream))
     assert json.loads(run(*CALL, "--json").stdout)["categories"]["fire"]["positives"] == above
+
+
+def test_labels_of_images_chosen_for_their_scores_are_noted(run, folder):
+    before = json.loads(run(*CALL, "--json").stdout)["notes"]
+    corpus = Corpus.open(folder / "corpus")
+    items = [corpus.find(f"/photos/{i}.jpg").id for i in range(9)]
+    for batch, category, some in (("some", "fire", items), ("more", "rare", items[:3])):
+        said = [Said(item, category, "none") for item in some]
+        judge(corpus, batch, said, rater="ann", origin="near")
+    *others, note = json.loads(run(*CALL, "--json").stdout)["notes"]
+    assert others == before
+    assert note.startswith("12 labels are of images chosen for their scores")
+    assert "differ from the corpus's" in note
 
 
 def test_people_read_a_row_per_sentence_and_what_follows(run):
