@@ -10,6 +10,7 @@ each kind of request is sent by one client, one after the other, and then the sa
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import random
 import shutil
@@ -27,6 +28,7 @@ from typing import Any
 import httpx
 import numpy as np
 import runs
+from PIL import Image
 
 from clipcal.commands.common import print_table
 from clipcal.index.store import Corpus
@@ -34,6 +36,7 @@ from clipcal.index.store import Corpus
 CLI = Path(__file__).resolve().parents[1] / "cli.py"
 SENTENCES = "a beer glass, a knife, a gun, a tree, a person"
 JITTER = 0.02  # of a vector's length, per sum of all directions: near copies of the demo's scenes
+SIZE = (640, 480)
 _BLOCK = 50_000
 
 Ask = Callable[[httpx.Client, random.Random], httpx.Response]
@@ -90,13 +93,15 @@ def server(folder: Path, device: str) -> Iterator[str]:
 def requests(categories: Sequence[str], picture: bytes) -> dict[str, Ask]:
     """The kinds of request, each drawing its own thresholds and words."""
     words = ("a glass of beer", "a knife", "a skull", "pills", "a cigarette", "blood", "a sword")
+    places = ("on a table", "at a beach", "in a street", "at night", "in a hand", "before a wall")
 
     def what_if(client: httpx.Client, rng: random.Random) -> httpx.Response:
         trial = {"category": rng.choice(categories), "threshold": rng.uniform(0.0, 0.2)}
         return client.post("/v1/what-if", json={"trials": [trial]})
 
     def search(client: httpx.Client, rng: random.Random) -> httpx.Response:
-        return client.get("/v1/search", params={"text": rng.choice(words), "k": 20})
+        text = f"{rng.choice(words)} {rng.choice(places)}, {rng.randrange(10**6)}"  # never known
+        return client.get("/v1/search", params={"text": text, "k": 20})
 
     def classify(client: httpx.Client, rng: random.Random) -> httpx.Response:
         files = {"image": ("scene.jpg", picture, "image/jpeg")}
@@ -106,6 +111,13 @@ def requests(categories: Sequence[str], picture: bytes) -> dict[str, Ask]:
         return rng.choice((what_if, search, classify))(client, rng)
 
     return {"what-if": what_if, "search": search, "classify": classify, "mixed": mixed}
+
+
+def strange_picture(file: Path) -> bytes:
+    """Write a picture once more: the corpus does not know its content, and must embed it."""
+    stream = io.BytesIO()
+    Image.open(file).resize(SIZE).save(stream, "JPEG", quality=88)
+    return stream.getvalue()
 
 
 def send(url: str, ask: Ask, count: int, clients: int) -> Load:
@@ -184,7 +196,7 @@ def main() -> None:
         grow(corpus, options.rows)
         images = corpus.rows
         corpus.close()
-        picture = next(iter(sorted((options.folder / "images").glob("*.jpg")))).read_bytes()
+        picture = strange_picture(min((options.folder / "images").glob("*.jpg")))
         contract = json.loads((folder / "calibration.json").read_bytes())
         with server(folder, options.device) as url:
             found = measure(url, requests(list(contract["categories"]), picture), options)
