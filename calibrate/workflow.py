@@ -21,7 +21,7 @@ from clipcal.calibrate.cuts.evaluation import split
 from clipcal.calibrate.cuts.probabilities import class_temperature, with_probabilities
 from clipcal.calibrate.cuts.sample import Sample
 from clipcal.calibrate.decisions.verdicts import fit_overall
-from clipcal.calibrate.labels.matching import Match
+from clipcal.calibrate.labels.matching import NO_ROW, Match
 from clipcal.calibrate.labels.pool import SOURCE, Pool
 from clipcal.calibrate.labels.table import UNKNOWN
 from clipcal.calibrate.material import (
@@ -34,6 +34,7 @@ from clipcal.calibrate.people import agreement_of
 from clipcal.calibrate.plan import CalibrationPlan, plan_of
 from clipcal.calibrate.records import OverallModel
 from clipcal.calibrate.reference import reference_of
+from clipcal.calibrate.sampling.left_blank import blank_cells, remember_left_blank
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.calibrate.scoring.under_contract import (
     TextSource,
@@ -42,6 +43,7 @@ from clipcal.calibrate.scoring.under_contract import (
     remember_prompt_set,
 )
 from clipcal.calibrate.statistics.probability import ClassTemperature
+from clipcal.calibrate.statistics.sampling import Int64
 from clipcal.errors import CalibrationError
 from clipcal.index.store import Corpus
 from clipcal.prompts.promptset import PromptSet
@@ -63,6 +65,8 @@ class Calibrated:
         What was aggregated, merged, guessed or ignored.
     labels : dict
         The known labels of the corpus's images, as uri → category → level.
+    blank : dict
+        Per category the contents that were asked about and have no label.
     prompts : str or None
         The prompt set that was named.
     pooled : bool
@@ -73,6 +77,7 @@ class Calibrated:
     match: Match
     notes: tuple[str, ...]
     labels: dict[str, dict[str, str]]
+    blank: dict[str, Int64]
     prompts: str | None = None
     pooled: bool = False
 
@@ -80,6 +85,7 @@ class Calibrated:
         """Keep labels and prompt set with the corpus; to be called once the contract is saved."""
         if self.contract.labels.images and not self.pooled:
             corpus.replace_labels(self.labels)
+            remember_left_blank(corpus, self.blank)
         if self.prompts is not None:
             remember_prompt_set(corpus, self.prompts)
 
@@ -148,6 +154,7 @@ def calibrate_corpus(
         material.match,
         (*material.notes, *lacking, *_on_placed(material, plan)),
         _by_uri(material),
+        _blank(material),
         prompts if isinstance(prompts, str) else None,
         isinstance(labels, Pool),
     )
@@ -345,3 +352,10 @@ def _by_uri(material: Material) -> dict[str, dict[str, str]]:
         known = {category: table.levels[value] for category, value in values if value != UNKNOWN}
         kept.setdefault(material.scored.uris[row], {}).update(known)
     return kept
+
+
+def _blank(material: Material) -> dict[str, Int64]:
+    """The cells of matched images that were asked about and have no label."""
+    places = material.match.rows
+    rows = np.where(places < 0, NO_ROW, material.scored.rows[places])
+    return blank_cells(material.table, rows)

@@ -18,11 +18,13 @@ from clipcal.calibrate.labels.pool import SOURCE, pool_csv, pooled
 from clipcal.calibrate.labels.table import LabelTable, read_labels
 from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.sampling import backing
+from clipcal.calibrate.sampling.left_blank import left_blank, remember_left_blank
 from clipcal.calibrate.sampling.pending import pending
 from clipcal.calibrate.sampling.suggest import Wish, suggest
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.calibrate.scoring.under_contract import TextSource
 from clipcal.calibrate.workflow import calibrate_corpus
+from clipcal.errors import CalibrationError
 from clipcal.index.judgements import Said, judge, undo
 from clipcal.index.store import Corpus, Outcome
 from clipcal.prompts.encode import TextVectors
@@ -292,6 +294,61 @@ def test_copies_of_which_one_was_asked_about_were_asked_about(corpus: Corpus) ->
         assert warning.startswith(
             "1 images of the audit sample are listed without a label in 'fire'"
         )
+
+
+# --- blank cells of sheets calibrated with before ---------------------------------------------
+
+
+def kept(corpus: Corpus) -> Contract:
+    """Calibrate from `human.csv`, and keep its labels with the corpus."""
+    done = calibrate_corpus(
+        corpus,
+        Path("human.csv"),
+        prompts="own.toml",
+        source=TextSource(file=Path("text.npz")),
+        plan=QUICK,
+    )
+    done.keep(corpus)
+    return done.contract
+
+
+def test_a_cell_left_blank_in_a_sheet_is_a_blank_of_the_pool_until_it_is_labelled(
+    corpus: Corpus,
+) -> None:
+    drawn = draw(corpus)
+    low = sorted(drawn, key=lambda row: SCORES[row, 0] - TRUTH[row, 0])[:40]
+    sheet(drawn, dict.fromkeys(NAMES, low[:20]) | {"fire": low})
+    before = kept(corpus)
+    assert promised(before)["fire"] is None
+    assert [warning.split(" are listed")[0] for warning in before.warnings] == [
+        "40 images of the audit sample",
+        *["20 images of the audit sample"] * 2,
+    ]
+    pool = fit(corpus)
+    assert promised(pool) == promised(before)
+    assert [warning.split(":")[0] for warning in pool.warnings] == [
+        warning.split(":")[0] for warning in before.warnings
+    ]
+    Path(SOURCE).write_bytes(pool_csv(corpus, NAMES, ()))
+    Path("human.csv").write_bytes(Path(SOURCE).read_bytes())
+    assert promised(kept(corpus)) == promised(kept(corpus)) == promised(before)
+    say(corpus, low, "fire")
+    say(corpus, low[:20], "water", "smoke")
+    assert fit(corpus).warnings == ()
+    assert promised(fit(corpus))["fire"] is not None
+
+
+def test_what_is_remembered_of_blank_cells_must_be_readable(corpus: Corpus) -> None:
+    remember_left_blank(corpus, {"fire": np.array([3, 1])})
+    remember_left_blank(corpus, {"fire": np.array([2]), "water": np.array([1])})
+    assert {name: rows.tolist() for name, rows in left_blank(corpus).items()} == {
+        "fire": [1, 2, 3],
+        "water": [1],
+    }
+    for strange in ("[]", "{", '{"fire": "all"}'):
+        corpus.note("left blank", strange)
+        with pytest.raises(CalibrationError, match="clipcal embed FOLDER --corpus NEW"):
+            left_blank(corpus)
 
 
 # --- the guarantee, in simulation -------------------------------------------------------------

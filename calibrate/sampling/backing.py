@@ -20,6 +20,8 @@ from clipcal.calibrate.sampling.design import (
     missing_beside_chosen,
     sample_design,
 )
+from clipcal.calibrate.sampling.history import union, without
+from clipcal.calibrate.sampling.left_blank import left_blank
 from clipcal.calibrate.sampling.likeness import RISK, unlikeness
 from clipcal.calibrate.sampling.tuned import tuned_rows
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
@@ -107,13 +109,14 @@ def backing_of(
     known = (sample.values != UNKNOWN).any(axis=1)
     design = sample_design(corpus, rows[known], live=live)
     sample = replace(sample, clusters=clusters_of(corpus, rows))
-    sample, designs = _weighted(corpus, scored, sample, live)
+    blank = left_blank(corpus)
+    sample, designs = _weighted(corpus, scored, sample, live, blank)
     by_score = _ByScore.of(designs)
     if goal.target.guaranteed and by_score.warnings and not sample.backing.any():
         raise CalibrationError(f"{by_score.warnings[0]}; or do without: {_unpromised(labels)}")
     chosen_on = tuned_rows(corpus, prompt_set.sha256)
     sample, flattered = _without_tuned(sample, rows, chosen_on, prompt_set, goal, labels)
-    sample, unlisted = _with_blanks(corpus, scored, sample, live, chosen_on)
+    sample, unlisted = _with_blanks(corpus, scored, sample, live, chosen_on, blank)
     population = from_first_draw(corpus, live) & ~np.isin(live, chosen_on)
     sample, unlike = _told_apart(sample, scored, scored.scores[first[population]], goal, labels)
     limits = (
@@ -166,7 +169,7 @@ class _ByScore:
 
 
 def _weighted(
-    corpus: Corpus, scored: CorpusScores, sample: Sample, live: Int64
+    corpus: Corpus, scored: CorpusScores, sample: Sample, live: Int64, blank: Mapping[str, Int64]
 ) -> tuple[Sample, dict[str, SampleDesign]]:
     """Weight the images of each category by how they came to be labelled in it.
 
@@ -177,7 +180,8 @@ def _weighted(
     designs: dict[str, SampleDesign] = {}
     for column, category in enumerate(scored.categories):
         known = sample.values[:, column] != UNKNOWN
-        design = sample_design(corpus, rows[known], category, live, rows[asked[:, column]])
+        told = union(rows[asked[:, column]], blank.get(category, rows[:0]))
+        design = sample_design(corpus, rows[known], category, live, told)
         weights[known, column], uniform[known, column] = design.weights, design.uniform
         designs[category] = design
     values = np.where(weights > 0, sample.values, UNKNOWN).astype(np.int8)
@@ -218,13 +222,18 @@ def _without_tuned(
 
 
 def _with_blanks(
-    corpus: Corpus, scored: CorpusScores, sample: Sample, live: Int64, chosen_on: Int64
+    corpus: Corpus,
+    scored: CorpusScores,
+    sample: Sample,
+    live: Int64,
+    chosen_on: Int64,
+    before: Mapping[str, Int64],
 ) -> tuple[Sample, tuple[str, ...]]:
     """Count what was drawn at random and has no label, category by category.
 
-    That is what somebody was asked about without giving a label; and in some categories, which are
-    returned too, also what nobody was asked about, because other images of the draw have labels
-    for their scores.
+    That is what somebody was asked about without giving a label, now or `before`; and in some
+    categories, which are returned too, also what nobody was asked about, because other images of
+    the draw have labels for their scores.
     """
     rows, asked = scored.rows[sample.places], _asked(sample)
     blanks, unlisted = np.zeros(len(scored.categories), np.int64), list[str]()
@@ -235,7 +244,8 @@ def _with_blanks(
         missing = missing_beside_chosen(corpus, rows[~unknown], category, live)
         if len(missing):
             unlisted.append(category)
-        blank = np.union1d(rows[unknown & asked[:, column]], missing)
+        earlier = without(before.get(category, rows[:0]), rows[~unknown])
+        blank = union(rows[unknown & asked[:, column]], earlier, missing)
         blanks[column] = blank_audits(corpus, blank[~np.isin(blank, chosen_on)], category, live)
     return replace(sample, blanks=blanks), tuple(unlisted)
 
