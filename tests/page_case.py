@@ -76,8 +76,8 @@ def served(demo_copy: Path) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def looked_at(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server that the tests of a module share, because they write nothing."""
+def shared(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server that tests of a module share: each labels under a name of its own, or not at all."""
     with serving(copy_of(demo_folder, tmp_path_factory.mktemp("pages") / "served")) as running:
         yield running
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_case import OpenPage, browser, demo_folder, looked_at, open_page
+from page_case import OpenPage, browser, demo_folder, open_page, shared
 from playwright.sync_api import Locator, Page, expect
 from served_case import Served
 
-__all__ = ["browser", "demo_folder", "looked_at", "open_page"]
+__all__ = ["browser", "demo_folder", "open_page", "shared"]
 DESCRIPTIONS = "a glass of beer, a knife, a beach, a cigarette, an empty street, a glass of milk"
 TOP = 5
 
@@ -40,10 +40,10 @@ def ranked(page: Page) -> list[tuple[str, float, float]]:
 
 
 def test_the_page_the_api_and_the_command_line_say_the_same_of_an_image(
-    looked_at: Served, demo_folder: Path, open_page: OpenPage
+    shared: Served, demo_folder: Path, open_page: OpenPage
 ) -> None:
     picture = demo_folder / "images" / "scene_0007.jpg"
-    page = open_page(looked_at, "#/classify")
+    page = open_page(shared, "#/classify")
     page.get_by_role("combobox", name="How many to show").select_option(f"Top {TOP}")
     page.keyboard.press("Escape")
     choose(page, picture)
@@ -56,12 +56,12 @@ def test_the_page_the_api_and_the_command_line_say_the_same_of_an_image(
     shown = ranked(page)
 
     sentences = [word.strip() for word in DESCRIPTIONS.split(",")]
-    told = looked_at.upload("classify", picture, sentences="\n".join(sentences), top=str(TOP))
+    told = shared.upload("classify", picture, sentences="\n".join(sentences), top=str(TOP))
     wanted = [(one["sentence"], one["share"], one["score"]) for one in told["sentences"]]
     assert len(wanted) == TOP
     assert shown == as_shown(told["sentences"], "sentence")
 
-    printed = looked_at.cli(
+    printed = shared.cli(
         "classify", str(picture), "--labels", DESCRIPTIONS, "-n", str(TOP), "--json"
     )
     assert shown == as_shown(json.loads(printed)["results"][0]["labels"], "label")
@@ -81,11 +81,11 @@ def as_shown(told: list[dict[str, Any]], name: str) -> list[object]:
 
 
 def test_a_broken_file_is_told_as_such_and_the_next_image_is_classified(
-    looked_at: Served, demo_folder: Path, tmp_path: Path, open_page: OpenPage
+    shared: Served, demo_folder: Path, tmp_path: Path, open_page: OpenPage
 ) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"this is no picture")
-    page = open_page(looked_at, "#/classify", troubled=True)
+    page = open_page(shared, "#/classify", troubled=True)
     choose(page, broken, demo_folder / "images" / "scene_0003.jpg")
     expect(result(page).get_by_role("alert")).to_contain_text("not an image")
     expect(result(page).get_by_role("table")).to_have_count(0)
@@ -99,16 +99,16 @@ def test_a_broken_file_is_told_as_such_and_the_next_image_is_classified(
 
 
 def test_with_the_served_prompt_set_the_calibration_decides(
-    looked_at: Served, demo_folder: Path, open_page: OpenPage
+    shared: Served, demo_folder: Path, open_page: OpenPage
 ) -> None:
     picture = demo_folder / "images" / "scene_0000.jpg"
-    page = open_page(looked_at, "#/classify")
+    page = open_page(shared, "#/classify")
     expect(page.get_by_role("radio", name="Descriptions")).to_be_checked()
     page.keyboard.press("m")
     expect(page.get_by_role("radio", name="Prompt set")).to_be_checked()
     choose(page, picture)
     expect(result(page).get_by_role("table")).to_be_visible()
-    item = looked_at.get("items", limit=1)["items"][0]
+    item = shared.get("items", limit=1)["items"][0]
     assert item["name"] == picture.name
     for name, decision in item["decisions"].items():
         row = result(page).get_by_role("row", name=name)

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from page_case import RATER, OpenPage, browser, demo_copy, demo_folder, open_page, served
+from page_case import RATER, OpenPage, browser, demo_copy, demo_folder, open_page, served, shared
 from playwright.sync_api import Locator, Page, Route, expect
 from served_case import Served, serving
 
-__all__ = ["browser", "demo_copy", "demo_folder", "open_page", "served"]
-CATEGORY = "drugs"
+__all__ = ["browser", "demo_copy", "demo_folder", "open_page", "served", "shared"]
+CATEGORY = "drugs"  # one more positive certifies its recall
 YES, NO = "positive", "negative"
 # Every key that answers, in turn.
 ANSWERS = {"y": YES, "n": NO, "1": YES, "0": NO, "ArrowRight": YES, "ArrowLeft": NO}
@@ -21,7 +21,7 @@ NOTHING_WAITS = "() => !Object.keys(localStorage).some((key) => key.startsWith('
 Said = tuple[str, str]  # the image's name and the level
 
 
-def draw(served: Served, images: int, category: str | None = CATEGORY) -> None:
+def draw(served: Served, images: int, category: str = CATEGORY) -> None:
     """Draw a round at random, as a colleague may have done."""
     served.post("review/rounds", {"category": category, "images": images, "audit": 1.0})
 
@@ -107,14 +107,14 @@ def test_what_is_labelled_by_key_and_taken_back_is_what_the_corpus_keeps(
 
 
 def test_what_the_labels_guarantee_is_told_anew_as_they_come_in(
-    served: Served, open_page: OpenPage
+    shared: Served, open_page: OpenPage
 ) -> None:
-    draw(served, 10)
-    page = open_page(served, f"#/review?category={CATEGORY}")
+    draw(shared, 10)
+    page = open_page(shared, f"#/review?category={CATEGORY}", rater="Cleo")
     guarantee = page.get_by_role("region", name="Guarantees")
 
     def outlook() -> str:
-        (cut,) = served.get("review/outlook", category=CATEGORY)["cuts"]
+        (cut,) = shared.get("review/outlook", category=CATEGORY)["cuts"]
         sentence: str = cut["sentence"]
         return sentence
 
@@ -132,39 +132,39 @@ def test_what_the_labels_guarantee_is_told_anew_as_they_come_in(
     expect(guarantee).to_contain_text(before)
 
 
-def test_what_is_skipped_waits_and_gets_no_label(served: Served, open_page: OpenPage) -> None:
-    draw(served, 3)
-    page = open_page(served, f"#/review?category={CATEGORY}")
+def test_what_is_skipped_waits_and_gets_no_label(shared: Served, open_page: OpenPage) -> None:
+    draw(shared, 3, "gore")
+    page = open_page(shared, "#/review?category=gore", rater="Dora")
     skipped = press(page, "s")
     ((second, _),) = answer(page, ["n"])
     page.keyboard.press("s")
     expect(page.get_by_role("heading", name="Only what you skipped is left")).to_be_visible()
     sent(page)
-    assert [one["name"] for one in journal(served)] == [second]
+    assert [one["name"] for one in journal(shared, "Dora")] == [second]
 
     page.get_by_role("button", name="Show them again").press("Enter")
     expect(shown(page)).to_have_text(skipped)
     page.keyboard.press("y")
     sent(page)
-    assert standing(journal(served)) == sorted([(second, NO), (skipped, YES)])
+    assert standing(journal(shared, "Dora")) == sorted([(second, NO), (skipped, YES)])
 
 
 def test_labels_near_the_threshold_say_that_they_do_not_count(
-    served: Served, open_page: OpenPage
+    shared: Served, open_page: OpenPage
 ) -> None:
-    page = open_page(served, f"#/review?category={CATEGORY}&queue=suggested")
+    page = open_page(shared, "#/review?category=weapons", rater="Emil")
     expect(page.get_by_role("heading", name="Nothing waits here")).to_be_visible()
     page.keyboard.press("q")
     page.keyboard.press("q")
     expect(page.get_by_role("radio", name="Near the threshold")).to_be_checked()
     expect(page.get_by_text("doesn't count", exact=True)).to_be_visible()
-    note = served.get("review/queue", order="near", category=CATEGORY)["note"]
+    note = shared.get("review/queue", order="near", category="weapons")["note"]
     expect(page.get_by_text(note)).to_be_visible()
-    before = served.get("review/outlook", category=CATEGORY)["cuts"]
+    before = shared.get("review/outlook", category="weapons")["cuts"]
     answer(page, ["y", "y"])
     sent(page)
-    assert [one["origin"] for one in journal(served)] == ["near", "near"]
-    (after,) = served.get("review/outlook", category=CATEGORY)["cuts"]
+    assert [one["origin"] for one in journal(shared, "Emil")] == ["near", "near"]
+    (after,) = shared.get("review/outlook", category="weapons")["cuts"]
     assert (after["status"], after["further_positives"]) == (
         before[0]["status"],
         before[0]["further_positives"],
@@ -195,10 +195,10 @@ def test_levels_are_answered_by_their_numbers(demo_copy: Path, open_page: OpenPa
     assert [(one["name"], one["level"]) for one in kept] == list(zip(names, levels, strict=True))
 
 
-def test_two_people_who_label_at_once_lose_nothing(served: Served, open_page: OpenPage) -> None:
-    draw(served, 14)
+def test_two_people_who_label_at_once_lose_nothing(shared: Served, open_page: OpenPage) -> None:
+    draw(shared, 14, "smoking")
     ann, bob = (
-        open_page(served, f"#/review?category={CATEGORY}", rater=rater) for rater in ("Ann", "Bob")
+        open_page(shared, "#/review?category=smoking", rater=rater) for rater in ("Ann", "Bob")
     )
     said: dict[str, list[Said]] = {"Ann": [], "Bob": []}
     for key, other in zip([*ANSWERS] * 2, [*ANSWERS][::-1] * 2, strict=True):
@@ -207,7 +207,7 @@ def test_two_people_who_label_at_once_lose_nothing(served: Served, open_page: Op
     for page in (ann, bob):
         sent(page)
     for rater, wanted in said.items():
-        assert [(one["name"], one["level"]) for one in journal(served, rater)] == wanted
+        assert [(one["name"], one["level"]) for one in journal(shared, rater)] == wanted
     # Both see the same images, so that their agreement can be told.
     assert [name for name, _ in said["Ann"]] == [name for name, _ in said["Bob"]]
 

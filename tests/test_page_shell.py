@@ -1,0 +1,93 @@
+"""What holds on every page: keys, themes, phones, and who is let in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from page_case import OpenPage, browser, demo_copy, demo_folder, open_page, shared
+from playwright.sync_api import Page, expect
+from served_case import Served, serving
+
+__all__ = ["browser", "demo_copy", "demo_folder", "open_page", "shared"]
+# By its route: something that is there once the page is.
+PAGES = {
+    "classify": ("radiogroup", "Compare with"),
+    "review": ("radiogroup", "Queue"),
+    "thresholds": ("slider", "Threshold of alcohol"),
+    "explore": ("list", "Images"),
+}
+TOKEN = "a-token-for-tests-that-is-long-enough"
+
+
+def arrived(page: Page, name: str) -> None:
+    """Wait until a page is there."""
+    role, label = PAGES[name]
+    expect(page.get_by_role(role, name=label)).to_be_visible()  # type: ignore[arg-type]
+    page.wait_for_load_state("networkidle")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_question_mark_shows_the_keys_of_the_page(
+    shared: Served, open_page: OpenPage, name: str
+) -> None:
+    page = open_page(shared, "#/explore" if name != "explore" else "#/classify")
+    arrived(page, "explore" if name != "explore" else "classify")
+    page.keyboard.press("g")
+    page.keyboard.press(name[0])
+    arrived(page, name)
+    page.keyboard.press("?")
+    keys = page.get_by_role("dialog", name="Keys")
+    for heading in ("This page", "Everywhere"):
+        expect(keys.get_by_role("heading", name=heading)).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(keys).to_be_hidden()
+
+
+@pytest.mark.parametrize("size", [(390, 844), (360, 640)], ids=["390", "360"])
+def test_no_page_is_wider_than_a_phone(
+    shared: Served, open_page: OpenPage, size: tuple[int, int]
+) -> None:
+    page = open_page(shared, size=size)
+    for name in PAGES:
+        page.goto(f"{shared.url}/#/{name}")
+        arrived(page, name)
+        assert page.evaluate("document.documentElement.scrollWidth") <= size[0], name
+
+
+def test_a_theme_is_chosen_and_stays(shared: Served, open_page: OpenPage) -> None:
+    page = open_page(shared, "#/explore")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    page.get_by_role("button", name="Theme: auto").press("Enter")
+    expect(page.get_by_role("button", name="Theme: light")).to_be_focused()
+    light = page.evaluate(ground)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Theme: dark")).to_be_visible()
+    assert page.evaluate(ground) != light
+    page.reload()
+    expect(page.get_by_role("button", name="Theme: dark")).to_be_visible()
+    assert page.evaluate(ground) != light
+
+
+def test_a_service_with_a_token_lets_in_who_has_it(demo_copy: Path, open_page: OpenPage) -> None:
+    (demo_copy / "token").write_text(TOKEN, encoding="utf-8")
+    with serving(demo_copy, "--token-file", "token") as served:
+        page = open_page(served, "#/explore", troubled=True)
+        asked = page.get_by_role("dialog", name="This service needs a token")
+        expect(asked).to_have_count(1)
+        asked.get_by_label("Token").fill("not-the-token-at-all")
+        page.keyboard.press("Enter")
+        expect(asked.get_by_role("alert")).to_contain_text("not the token")
+        asked.get_by_label("Token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        expect(asked).to_be_hidden()
+        arrived(page, "explore")
+        page.reload()
+        arrived(page, "explore")
+
+        other = open_page(served, f"#token={TOKEN}")
+        arrived(other, "explore")
+        assert TOKEN not in other.url
+        assert other.evaluate("document.cookie") == ""
+        other.go_back()
+        assert TOKEN not in other.url
