@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from page_case import OpenPage, browser, demo_copy, demo_folder, open_page, shared
 from playwright.sync_api import Page, expect
 from served_case import Served, serving
@@ -27,32 +26,34 @@ def arrived(page: Page, name: str) -> None:
     page.wait_for_load_state("networkidle")
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_a_question_mark_shows_the_keys_of_the_page(
-    shared: Served, open_page: OpenPage, name: str
+def test_every_page_is_reached_by_keys_and_shows_its_own(
+    shared: Served, open_page: OpenPage
 ) -> None:
-    page = open_page(shared, "#/explore" if name != "explore" else "#/classify")
-    arrived(page, "explore" if name != "explore" else "classify")
-    page.keyboard.press("g")
-    page.keyboard.press(name[0])
-    arrived(page, name)
-    page.keyboard.press("?")
-    keys = page.get_by_role("dialog", name="Keys")
-    for heading in ("This page", "Everywhere"):
-        expect(keys.get_by_role("heading", name=heading)).to_be_visible()
-    page.keyboard.press("Escape")
-    expect(keys).to_be_hidden()
+    page = open_page(shared, "#/explore")
+    arrived(page, "explore")
+    shown = set()
+    for name in PAGES:
+        page.keyboard.press("g")
+        page.keyboard.press(name[0])
+        arrived(page, name)
+        page.keyboard.press("?")
+        keys = page.get_by_role("dialog", name="Keys")
+        for heading in ("This page", "Everywhere"):
+            expect(keys.get_by_role("heading", name=heading)).to_be_visible()
+        shown.add(keys.inner_text())
+        page.keyboard.press("Escape")
+        expect(keys).to_be_hidden()
+    assert len(shown) == len(PAGES)
 
 
-@pytest.mark.parametrize("size", [(390, 844), (360, 640)], ids=["390", "360"])
-def test_no_page_is_wider_than_a_phone(
-    shared: Served, open_page: OpenPage, size: tuple[int, int]
-) -> None:
-    page = open_page(shared, size=size)
+def test_no_page_is_wider_than_a_phone(shared: Served, open_page: OpenPage) -> None:
+    page = open_page(shared, size=(390, 844))
     for name in PAGES:
         page.goto(f"{shared.url}/#/{name}")
         arrived(page, name)
-        assert page.evaluate("document.documentElement.scrollWidth") <= size[0], name
+        for width, height in ((390, 844), (360, 640)):
+            page.set_viewport_size({"width": width, "height": height})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, name
 
 
 def test_a_theme_is_chosen_and_stays(shared: Served, open_page: OpenPage) -> None:
