@@ -32,7 +32,7 @@ from clipcal.errors import (
     SourceError,
     StoreError,
 )
-from clipcal.service.gate.problems import without_paths
+from clipcal.service.gate.paths import without_paths
 from clipcal.service.settings import Settings
 
 __all__ = ["service", "start", "stock"]
@@ -104,6 +104,27 @@ def test_paths_become_names() -> None:
     assert without_paths(told, settings) == (
         "see corpus and 'cal.json', c.png or /v1/items; --corpus NEW a/b"
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("cannot read file:///home/ann/a%20b/c.png: gone", "cannot read c.png: gone"),
+        ("file://host/share/c.png and file:/srv/c.png", "c.png and c.png"),
+        (r"no C:\Users\ann\c.png, nor D:/x/c.png", "no c.png, nor c.png"),
+        (r"'C:\\Users\\ann\\c.png' is no image", "'c.png' is no image"),
+        (r"on \\host\share\c.png or //host/share/c.png", "on c.png or c.png"),
+        ("in /home/ann/My Photos/old ones/a b.png is", "in a b.png is"),
+        ("'/home/ann/Photos, old. new/c.png' is", "'c.png' is"),
+        ("\"/home/ann's/c.png\" and /srv/ann's own/c.png", '"c.png" and c.png'),
+        ("/secret.toml; (/srv/c.png) =/srv/c.png", "secret.toml; (c.png) =c.png"),
+        ("~/photos/c.png, ~ann/c.png, /srv/photos/ and /srv", "c.png, c.png, photos/ and srv"),
+        ("see /srv/c.png. Next: clipcal embed a/b", "see c.png. Next: clipcal embed a/b"),
+        ("n/a and/or ../up, https://host/a/b, s3://a/b, 1 / 2, /v1", None),
+    ],
+)
+def test_where_files_lie_is_not_told_however_it_is_written(message: str, told: str | None) -> None:
+    assert without_paths(message, Settings(Path("."))) == (told or message)
 
 
 # --- limits -----------------------------------------------------------------------------------

@@ -7,10 +7,8 @@ are told the names of those files, never where they lie.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -32,6 +30,7 @@ from clipcal.errors import (
     SourceError,
     StoreError,
 )
+from clipcal.service.gate.paths import without_paths
 from clipcal.service.schemas.common import FieldError, Problem
 from clipcal.service.settings import Settings
 
@@ -57,7 +56,6 @@ _DETAILS: Final = {
     404: "There is nothing at this address. /v1/openapi.json lists what there is.",
     405: "This is not what can be done here. The header Allow and /v1/openapi.json list what can.",
 }
-_PATH: Final = re.compile(r"(?<![\w:/.])/(?!v1/)(?:[^\s/'\"]+/)+([^\s/'\"]*)")
 
 _log = logging.getLogger(__name__)
 
@@ -235,15 +233,6 @@ class Unforeseen:
             _log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
             answer = problem(500, "The service failed; its log tells more.")
             await answer(scope, receive, send)
-
-
-def without_paths(message: str, settings: Settings) -> str:
-    """Leave the names of files in a message, and take away where they lie."""
-    known = [settings.corpus, settings.calibration, settings.prompt_vectors]
-    for path in (Path(one) for one in [*known, settings.model] if one is not None):
-        for written in (str(path.absolute()), str(path.resolve()), str(path)):
-            message = message.replace(written, path.name)
-    return _PATH.sub(r"\1", message)
 
 
 def _told(error: ClipcalError, settings: Settings) -> JSONResponse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from clipcal.service.gate.problems import without_paths
+from clipcal.service.gate.paths import without_paths
 from clipcal.service.served.view import View
 from clipcal.service.settings import Settings
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from clipcal import __version__
 from clipcal.errors import ClipcalError
 from clipcal.service.context import Context, Serving
-from clipcal.service.gate.problems import without_paths
+from clipcal.service.gate.paths import without_paths
 from clipcal.service.gate.security import COOKIE, check_given, cookie_of
 from clipcal.service.metrics import MEDIA_TYPE
 from clipcal.service.schemas.health import Health, Session, SessionReply

@@ -14,7 +14,8 @@ from clipcal.index.lookup import failures, ids_at, items_by_id, labels_of
 from clipcal.index.queries import stored_vector
 from clipcal.index.records import Item as CorpusItem
 from clipcal.service.context import Context, Serving
-from clipcal.service.gate.problems import PROBLEMS, not_found, without_paths
+from clipcal.service.gate.paths import without_paths
+from clipcal.service.gate.problems import PROBLEMS, not_found
 from clipcal.service.replies.found import nearest, nearest_labelled
 from clipcal.service.replies.present import present_items
 from clipcal.service.schemas.common import Name
