@@ -2,7 +2,7 @@
 
 Reading a million items takes SQLite half a second, which is most of what scores from their cache
 take. Every change to the items leaves a new mark in the database, and the file's name says under
-which mark it was written.
+which mark it was written. Whoever keeps scores keeps the array too; who only reads writes nothing.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from clipcal.index.shards import Rows
 WORTH_KEEPING = 10_000  # items; fewer are read from the database as fast
 
 
-def roster(corpus: Reading) -> tuple[Rows, Rows]:
+def roster(corpus: Reading, *, keep: bool = False) -> tuple[Rows, Rows]:
     """Ids and rows of the embedded items, as :meth:`Reading.embedded` tells them.
 
     Parameters
     ----------
     corpus : Reading
         The corpus.
+    keep : bool
+        Whether what was read may be kept beside the corpus for the next time.
 
     Returns
     -------
@@ -38,7 +40,7 @@ def roster(corpus: Reading) -> tuple[Rows, Rows]:
         return kept
     ids, rows = corpus.embedded()
     # Another process may have written meanwhile: then what was read may be of either state.
-    if mark and len(ids) >= WORTH_KEEPING and corpus.mark() == mark:
+    if keep and mark and len(ids) >= WORTH_KEEPING and corpus.mark() == mark:
         with contextlib.suppress(OSError):  # a corpus that can only be read keeps nothing
             _save(corpus, mark, ids, rows)
     return ids, rows

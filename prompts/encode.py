@@ -277,6 +277,7 @@ def encode_sentences(
     *,
     name: str | None = None,
     cache: Path | None = None,
+    keep: bool = True,
 ) -> TextVectors:
     """Encode sentences, each only once per model and machine.
 
@@ -292,6 +293,8 @@ def encode_sentences(
         The model's name, for a file that other programs read.
     cache : pathlib.Path, optional
         Folder of the cache; :func:`cache_home` where none is given.
+    keep : bool
+        Whether what is encoded now is kept; else the cache is read only.
 
     Returns
     -------
@@ -311,7 +314,8 @@ def encode_sentences(
     """
     wanted = tuple(dict.fromkeys(sentences))
     file = (cache or cache_home()) / "text" / f"{fingerprint}.npz"
-    with _locked(file) as writable:
+    # Files appear whole, so that reading one needs no lock.
+    with _locked(file) if keep else contextlib.nullcontext(False) as writable:
         held = _read_cache(file, fingerprint)
         missing = [s for s in wanted if held is None or s not in held]
         if missing:

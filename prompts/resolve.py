@@ -33,6 +33,7 @@ def text_vectors(
     file: Path | None = None,
     model: str | None = None,
     device: str = "auto",
+    keep: bool = True,
 ) -> TextVectors:
     """Find the text vectors of `sentences` in the space of a corpus's model.
 
@@ -48,6 +49,8 @@ def text_vectors(
         Where the model's bundle lies now, if it moved.
     device : {"auto", "cpu", "cuda", "tensorrt", "openvino"}
         Where the text encoder runs.
+    keep : bool
+        As for :func:`clipcal.prompts.encode.encode_sentences`.
 
     Returns
     -------
@@ -69,7 +72,7 @@ def text_vectors(
 
         return open_text_encoder(identity.find_bundle(model), device=device)
 
-    return encode_sentences(sentences, identity.fingerprint, open_encoder)
+    return encode_sentences(sentences, identity.fingerprint, open_encoder, keep=keep)
 
 
 def set_vectors(
@@ -79,9 +82,12 @@ def set_vectors(
     file: Path | None = None,
     model: str | None = None,
     device: str = "auto",
+    keep: bool = True,
 ) -> TextVectors:
     """Find the text vectors of every sentence of a prompt set; see :func:`text_vectors`."""
-    return text_vectors(prompt_set.sentences, identity, file=file, model=model, device=device)
+    return text_vectors(
+        prompt_set.sentences, identity, file=file, model=model, device=device, keep=keep
+    )
 
 
 def sentence_vector(

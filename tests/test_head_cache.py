@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,6 +118,21 @@ def test_a_corpus_that_cannot_be_written_to_works_uncached(
     again = with_heads(scored(40), corpus, {"fire": tip()})
     assert reads == [40, 40]
     np.testing.assert_array_equal(again.scores, first.scores)
+
+
+def test_who_only_reads_takes_what_is_kept_and_writes_nothing(
+    corpus: Corpus, reads: list[int]
+) -> None:
+    heads = {"fire": tip()}
+    unkept = with_heads(scored(40), corpus, heads, keep=False)
+    assert not (corpus.path / "scores").exists()
+    with_heads(scored(40), corpus, heads)
+    (file,) = (corpus.path / "scores").glob("head-*.npy")
+    os.utime(file, (1, 1))
+    again = with_heads(scored(40), corpus, heads, keep=False)
+    assert again.scores.tobytes() == unkept.scores.tobytes()
+    assert reads == [40, 40]
+    assert file.stat().st_mtime == 1
 
 
 def test_only_the_latest_heads_are_kept(corpus: Corpus) -> None:

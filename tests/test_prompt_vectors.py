@@ -457,6 +457,19 @@ def test_a_cache_that_cannot_be_written_costs_a_note_only(
     assert "not cached" in caplog.text
 
 
+def test_who_only_reads_the_cache_writes_nothing(encoder: FakeEncoder, tmp_path: Path) -> None:
+    encode = partial(encode_sentences, fingerprint=FINGERPRINT, open_encoder=encoder.open)
+    unkept = encode(["x"], cache=tmp_path / "none", keep=False)
+    assert not (tmp_path / "none").exists()
+    kept = encode(["x"], cache=tmp_path)
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")}
+    again = encode(["x", "y"], cache=tmp_path, keep=False)
+    assert encoder.seen == ["x", "x", "y"]
+    np.testing.assert_array_equal(unkept.vectors, kept.vectors)
+    np.testing.assert_array_equal(again.of("x"), kept.of("x"))
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")} == before
+
+
 def test_encoders_at_work_at_once_lose_no_sentence(tmp_path: Path, encoder: FakeEncoder) -> None:
     def encode_one(number: int) -> TextVectors:
         sentences = [f"sentence {number}", "shared"]

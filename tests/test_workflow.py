@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +214,24 @@ def test_scores_extended_by_new_images_are_those_computed_afresh(
     (cache,) = (corpus.path / "scores").iterdir()
     cache.unlink()
     np.testing.assert_array_equal(grown, scores(corpus, tmp_path, source))
+
+
+def test_who_only_reads_scores_takes_what_is_kept_and_writes_nothing(
+    corpus: Corpus, source: TextSource, tmp_path: Path
+) -> None:
+    prompt_set = choose_prompt_set(corpus, str(tmp_path / "two.toml"))
+    vectors = prompt_vectors(corpus, prompt_set, source, keep=False)
+    unkept = score_corpus(corpus, vectors, keep=False)
+    assert not (corpus.path / "scores").exists()
+    score_corpus(corpus, vectors)
+    (cache,) = (corpus.path / "scores").iterdir()
+    os.utime(cache, (1, 1))
+    for more in (0, 50):  # all rows are kept; some are
+        add(corpus, more, seed=9)
+        again = score_corpus(corpus, vectors, keep=False)
+        np.testing.assert_array_equal(again.scores[:IMAGES], unkept.scores)
+        assert len(again.scores) == IMAGES + more
+        assert [(f, f.stat().st_mtime) for f in (corpus.path / "scores").iterdir()] == [(cache, 1)]
 
 
 def test_scores_of_every_rule_and_prompt_set_are_kept_apart(

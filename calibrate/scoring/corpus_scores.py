@@ -63,7 +63,9 @@ class CorpusScores:
         return self.scores[:, self.categories.index(category)]
 
 
-def score_corpus(corpus: Corpus, prompts: PromptVectors, rule: ScoreRule = MARGIN) -> CorpusScores:
+def score_corpus(
+    corpus: Corpus, prompts: PromptVectors, rule: ScoreRule = MARGIN, *, keep: bool = True
+) -> CorpusScores:
     """Score every embedded image in every category of a prompt set.
 
     Parameters
@@ -74,6 +76,9 @@ def score_corpus(corpus: Corpus, prompts: PromptVectors, rule: ScoreRule = MARGI
         Its prompt set's text vectors, of the corpus's model.
     rule : ScoreRule
         How similarities become scores.
+    keep : bool
+        Whether scores are kept beside the corpus; else nothing is written there, and those that
+        are kept are read only.
 
     Returns
     -------
@@ -87,13 +92,13 @@ def score_corpus(corpus: Corpus, prompts: PromptVectors, rule: ScoreRule = MARGI
     CalibrationError, PromptError
         If the rule lacks a constant, or the prompt set what the rule needs.
     """
-    ids, rows = roster(corpus)
+    ids, rows = roster(corpus, keep=keep)
     if len(ids) == 0:
         raise StoreError(
             f"The corpus {corpus.path} holds no embeddings to score. Next: "
             f"clipcal embed photos/ --corpus {corpus.path}"
         )
-    by_row = _scores_by_row(corpus, prompts, rule)
+    by_row = _scores_by_row(corpus, prompts, rule, keep=keep)
     one_each = np.array_equal(rows, np.arange(len(by_row)))
     return CorpusScores(
         uris=ItemTexts(corpus, "uri", ids),
@@ -124,19 +129,22 @@ def similarities(corpus: Corpus, prompts: PromptVectors, rows: NDArray[np.int64]
     return Products(prompts.matrix)(corpus.shards.take(rows))
 
 
-def _scores_by_row(corpus: Corpus, prompts: PromptVectors, rule: ScoreRule) -> Scores:
+def _scores_by_row(
+    corpus: Corpus, prompts: PromptVectors, rule: ScoreRule, *, keep: bool
+) -> Scores:
     """Scores of every row of the shards, from the cache as far as it reaches."""
     check_rule(rule, prompts.prompt_set)
     key, rows = _cache_key(corpus, prompts, rule), corpus.rows
     folder = corpus.path / "scores"
-    cached = _load(corpus, folder, key, len(prompts.columns))
+    cached = _load(corpus, folder, key, len(prompts.columns), touch=keep)
     if len(cached) == rows:
         return cached
     complete = np.empty((rows, len(prompts.columns)), np.float32)
     complete[: len(cached)] = cached
     _score_rows(corpus, prompts, rule, complete, start=len(cached))
-    with contextlib.suppress(OSError):  # a corpus that can only be read is not cached
-        _save(folder, key, corpus.chain(rows), complete)
+    if keep:
+        with contextlib.suppress(OSError):  # a corpus that can only be read is not cached
+            _save(folder, key, corpus.chain(rows), complete)
     return complete
 
 
@@ -160,7 +168,7 @@ def _cache_key(corpus: Corpus, prompts: PromptVectors, rule: ScoreRule) -> str:
     return hashlib.sha256(said.encode() + matrix.tobytes()).hexdigest()[:24]
 
 
-def _load(corpus: Corpus, folder: Path, key: str, categories: int) -> Scores:
+def _load(corpus: Corpus, folder: Path, key: str, categories: int, *, touch: bool) -> Scores:
     """The cached rows; none where no cache is of these rows, or it is damaged and made again."""
     for file in folder.glob(f"{key}-*.npy"):
         try:
@@ -169,8 +177,9 @@ def _load(corpus: Corpus, folder: Path, key: str, categories: int) -> Scores:
             continue
         fits = cached.dtype == np.float32 and cached.ndim == 2 and cached.shape[1] == categories
         if fits and file.name == _name(key, corpus.chain(len(cached))):
-            with contextlib.suppress(OSError):
-                os.utime(file)  # the caches used longest ago are the first to go
+            if touch:
+                with contextlib.suppress(OSError):
+                    os.utime(file)  # the caches used longest ago are the first to go
             return cached
     return np.empty((0, categories), np.float32)
 

@@ -79,8 +79,12 @@ def remember_prompt_set(corpus: Corpus, name: str) -> None:
     corpus.note(PROMPTS_NOTE, str(path.resolve()) if path.is_file() else name)
 
 
-def prompt_vectors(corpus: Corpus, prompt_set: PromptSet, source: TextSource) -> PromptVectors:
+def prompt_vectors(
+    corpus: Corpus, prompt_set: PromptSet, source: TextSource, *, keep: bool = True
+) -> PromptVectors:
     """Find the text vectors of a prompt set in the space of the corpus's model.
+
+    Without `keep` sentences that are encoded for it are not kept for the next time.
 
     Raises
     ------
@@ -92,7 +96,12 @@ def prompt_vectors(corpus: Corpus, prompt_set: PromptSet, source: TextSource) ->
         If a text encoder is needed and not at hand.
     """
     found = set_vectors(
-        prompt_set, corpus.model, file=source.file, model=source.model, device=source.device
+        prompt_set,
+        corpus.model,
+        file=source.file,
+        model=source.model,
+        device=source.device,
+        keep=keep,
     )
     return build(prompt_set, found)
 
@@ -161,19 +170,23 @@ def terms_of(
     *,
     prompts: str | None = None,
     source: TextSource | None = None,
+    keep: bool = True,
 ) -> tuple[PromptVectors, ScoreRule]:
     """Find the text vectors and the score rule that a contract demands.
 
-    Parameters, and what is raised, are those of :func:`scores_under_contract`.
+    Parameters, and what is raised, are those of :func:`scores_under_contract`; `keep` is that of
+    :func:`prompt_vectors`.
     """
     prompt_set = prompt_set_of(contract, prompts)
     rule = ScoreRule.parse(contract.fingerprint.score_rule)
     ours = fingerprint_of(corpus, prompt_set, rule)
     check(contract.fingerprint, ours, contract.prompt_set.name)
-    return prompt_vectors(corpus, prompt_set, source or TextSource()), rule
+    return prompt_vectors(corpus, prompt_set, source or TextSource(), keep=keep), rule
 
 
-def with_heads(scored: CorpusScores, corpus: Corpus, heads: Mapping[str, Head]) -> CorpusScores:
+def with_heads(
+    scored: CorpusScores, corpus: Corpus, heads: Mapping[str, Head], *, keep: bool = True
+) -> CorpusScores:
     """Put learned scores in the place of the rule's, in the categories that have them.
 
     They are kept beside the corpus, so that a new threshold reads no embedding.
@@ -186,6 +199,8 @@ def with_heads(scored: CorpusScores, corpus: Corpus, heads: Mapping[str, Head]) 
         Holds the embeddings.
     heads : mapping of str to Head
         By category.
+    keep : bool
+        Whether they are kept; else nothing is written, and those that are kept are read only.
 
     Returns
     -------
@@ -198,11 +213,14 @@ def with_heads(scored: CorpusScores, corpus: Corpus, heads: Mapping[str, Head]) 
     columns = [scored.categories.index(category) for category in heads]
     plain[scored.rows] = scored.scores[:, columns]
     scores = scored.scores.copy()
-    scores[:, columns] = _learned_scores(corpus, list(heads.values()), plain)[scored.rows]
+    learned = _learned_scores(corpus, list(heads.values()), plain, keep=keep)
+    scores[:, columns] = learned[scored.rows]
     return replace(scored, scores=scores)
 
 
-def _learned_scores(corpus: Corpus, heads: Sequence[Head], plain: Columns) -> Columns:
+def _learned_scores(
+    corpus: Corpus, heads: Sequence[Head], plain: Columns, *, keep: bool
+) -> Columns:
     """Score every row with each head, or take what was kept of the same heads, rows and scores."""
     digest = hashlib.sha256(json.dumps([asdict(head) for head in heads], sort_keys=True).encode())
     digest.update(corpus.chain(corpus.rows).encode() + plain.tobytes())
@@ -210,17 +228,24 @@ def _learned_scores(corpus: Corpus, heads: Sequence[Head], plain: Columns) -> Co
     with contextlib.suppress(OSError, ValueError, EOFError):
         kept: Columns = np.load(file)
         if kept.shape == plain.shape and kept.dtype == np.float32:
-            with contextlib.suppress(OSError):
-                os.utime(file)  # those used longest ago are the first to go
+            if keep:
+                with contextlib.suppress(OSError):
+                    os.utime(file)  # those used longest ago are the first to go
             return kept
+    learned = _score(corpus, heads, plain)
+    if keep:
+        with contextlib.suppress(OSError):  # a corpus that can only be read is not cached
+            _keep(file, learned)
+    return learned
+
+
+def _score(corpus: Corpus, heads: Sequence[Head], plain: Columns) -> Columns:
     learned = np.empty_like(plain)
     for start, block in corpus.shards.blocks(corpus.rows, start=0):
         rows = slice(start, start + len(block))
         embeddings = block.astype(np.float32)
         for number, head in enumerate(heads):
             learned[rows, number] = head.score(embeddings, plain[rows, number])
-    with contextlib.suppress(OSError):  # a corpus that can only be read is not cached
-        _keep(file, learned)
     return learned
 
 
