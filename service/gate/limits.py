@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from clipcal.service.gate.attempt import Attempt
 from clipcal.service.gate.problems import Refused, problem_of, too_large, too_slow
 from clipcal.service.settings import MEGABYTE, Limits
+
+ATTEMPT: Final = "clipcal.attempt"  # in a request's scope
 
 
 class SmallBodies:
@@ -60,7 +64,8 @@ def _told_length(scope: Scope) -> int:
 class Timely:
     """Gives a request up when it takes too long.
 
-    A thread that works on it cannot be stopped: it ends by itself, and nobody waits for it.
+    A thread that works on it cannot be stopped: it ends by itself, and nobody waits for it. What
+    it would write then it does not (`Attempt`).
 
     Parameters
     ----------
@@ -80,6 +85,7 @@ class Timely:
             await self._app(scope, receive, send)
             return
         begun = over = False
+        attempt = scope[ATTEMPT] = Attempt(self._seconds)
 
         async def watched(message: Message) -> None:
             nonlocal begun
@@ -90,7 +96,7 @@ class Timely:
         task = asyncio.ensure_future(self._run(scope, receive, watched))
         try:
             await asyncio.wait({task}, timeout=self._seconds)
-            if not task.done() and not begun:
+            if not task.done() and not begun and attempt.give_up():
                 over = True
                 await problem_of(too_slow(self._seconds))(scope, receive, send)
             else:

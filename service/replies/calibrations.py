@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.plan import plan_of
 from clipcal.calibrate.records import Bands, Cut
 from clipcal.calibrate.statistics.bounds import Estimate, Range
 from clipcal.calibrate.workflow import Calibrated
-from clipcal.service.gate.problems import conflict
+from clipcal.service.gate.attempt import Attempt
+from clipcal.service.gate.problems import conflict, overloaded
 from clipcal.service.replies.sentences import Hide
 from clipcal.service.schemas.calibration import BandsView, CalibrationView, CutView
 from clipcal.service.schemas.common import Amount, Rate
 from clipcal.service.served.workspace import Workspace
 
 _LOCK: Final = "calibration.lock"
+_PATIENCE: Final = 10.0  # seconds; others hold the lock for as long as writing a file takes
 
 
 def calibration_view(contract: Contract, sha256: str, hide: Hide) -> CalibrationView:
@@ -64,7 +68,7 @@ def file_hash(contract: Contract) -> str:
     return hashlib.sha256(contract.sealed().encode() + b"\n").hexdigest()
 
 
-def save(workspace: Workspace, done: Calibrated, replaces: str | None) -> None:
+def save(workspace: Workspace, done: Calibrated, replaces: str | None, attempt: Attempt) -> None:
     """Put a calibration in the place of the one that the client saw, and of no other.
 
     Parameters
@@ -75,20 +79,33 @@ def save(workspace: Workspace, done: Calibrated, replaces: str | None) -> None:
         What was fitted.
     replaces : str or None
         SHA-256 of the file that may be replaced; None where there must be none.
+    attempt : Attempt
+        The request that asks for it.
 
     Raises
     ------
     Refused
-        409, if there is another one by now.
+        409, if there is another one by now; 503, if others keep on saving; 504, if the request was
+        given up meanwhile, and then nothing is saved.
     CalibrationError
         If it cannot be written.
     """
     path = workspace.settings.calibration
-    with FileLock(workspace.corpus.path / _LOCK):  # others may serve the same corpus
+    with _alone(workspace), workspace.writing() as corpus:
         require_unchanged(path, replaces)
+        attempt.hold()
         done.contract.save(path)
-        with workspace.writing() as corpus:
-            done.keep(corpus)
+        done.keep(corpus)
+
+
+@contextmanager
+def _alone(workspace: Workspace) -> Iterator[None]:
+    """Keep others off who may serve the same corpus."""
+    try:
+        with FileLock(workspace.corpus.path / _LOCK, timeout=_PATIENCE):
+            yield
+    except Timeout as error:
+        raise overloaded("Another process saves a calibration. Save again in a moment.") from error
 
 
 def require_unchanged(path: Path, replaces: str | None) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 from fastapi import APIRouter
 
 from clipcal.calibrate.cuts.by_hand import Placed
@@ -11,7 +9,7 @@ from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.scoring.under_contract import TextSource
 from clipcal.calibrate.workflow import Calibrated, calibrate_corpus
 from clipcal.prompts.promptset import packaged_sets
-from clipcal.service.context import Context, Serving
+from clipcal.service.context import Context, Serving, Trying
 from clipcal.service.gate.problems import PROBLEMS, not_found
 from clipcal.service.replies.calibrations import (
     calibration_view,
@@ -34,9 +32,6 @@ from clipcal.service.served.plans import plan_for
 from clipcal.service.served.view import View
 
 router = APIRouter(prefix="/v1", tags=["calibration"])
-
-# One fit takes every core that numpy finds.
-_fitting = threading.Lock()
 
 
 @router.get(
@@ -98,7 +93,7 @@ def get_calibration(serving: Serving) -> CalibrationView:
     response_model=Fitted,
     responses={409: PROBLEMS[409]},
 )
-def fit_calibration(serving: Serving, wish: FitCalibration) -> Fitted:
+def fit_calibration(serving: Serving, trying: Trying, wish: FitCalibration) -> Fitted:
     """Fit a calibration as `clipcal calibrate` does; it is applied once it is saved.
 
     Thresholds that are `placed` are taken as they are, and only what holds of them is promised;
@@ -109,10 +104,10 @@ def fit_calibration(serving: Serving, wish: FitCalibration) -> Fitted:
     plan = plan_for(view, _asked(view, wish))
     if wish.save:
         require_unchanged(serving.settings.calibration, wish.replaces)
-    with _fitting:
+    with serving.fits.turn(trying):
         done = _fit(serving, view, plan)
     if wish.save:
-        save(serving.workspace, done, wish.replaces)
+        save(serving.workspace, done, wish.replaces, trying)
     hide = hiding(serving.settings, view)
     told = calibration_view(done.contract, file_hash(done.contract), hide)
     return Fitted(saved=wish.save, calibration=told, notes=[hide(note) for note in done.notes])

@@ -18,7 +18,7 @@ from clipcal.calibrate.labels.exchange.files import (
 from clipcal.calibrate.labels.exchange.importing import import_labels
 from clipcal.index.judgements import labelled_items
 from clipcal.index.store import Corpus
-from clipcal.service.context import Serving
+from clipcal.service.context import Serving, Trying
 from clipcal.service.gate.problems import PROBLEMS, unprocessable
 from clipcal.service.replies.exchange import export_names, import_notes, predicted, selected
 from clipcal.service.replies.sentences import hiding
@@ -93,6 +93,7 @@ def export_labels(
 )
 def import_file(
     serving: Serving,
+    trying: Trying,
     file: Annotated[UploadFile, File(description="CSV, Label Studio, COCO or imagefolder.")],
     rater: Annotated[Name, Form(description="Who gave labels whose rater the file does not name.")],
     batch: Annotated[Batch, Form(description="With which all of it can be undone.")],
@@ -115,19 +116,20 @@ def import_file(
     are listed. The same batch is kept once however often it is sent.
     """
     view = serving.workspace.view()
-    read = read_exchange(
-        file.file.read(),
-        format,
-        name=PurePath(file.filename or "").name or "the file",
-        categories=view.categories,
-        levels=view.prompt_set.levels,
-        rater=rater,
-        origin=origin,
-        exhaustive=exhaustive,
-    )
-    with closing(Corpus.open(serving.settings.corpus)) as corpus:
-        require_owner(corpus, batch, {one.rater for one in read.given})
-        done = import_labels(corpus, read.given, batch=batch, dry_run=preview)
+    with serving.tasks.turn(trying):
+        read = read_exchange(
+            file.file.read(),
+            format,
+            name=PurePath(file.filename or "").name or "the file",
+            categories=view.categories,
+            levels=view.prompt_set.levels,
+            rater=rater,
+            origin=origin,
+            exhaustive=exhaustive,
+        )
+        with closing(Corpus.open(serving.settings.corpus)) as corpus:
+            require_owner(corpus, batch, {one.rater for one in read.given})
+            done = import_labels(corpus, read.given, batch=batch, dry_run=preview)
     serving.metrics.kept(done.written)
     hide = hiding(serving.settings, view)
     return LabelsImported(

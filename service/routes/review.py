@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from typing import Annotated, Final
 
@@ -12,7 +11,7 @@ from clipcal.calibrate.outlook import outlook_of
 from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.sampling.suggest import Wish, suggest
 from clipcal.calibrate.sampling.waiting import line_up
-from clipcal.service.context import Serving
+from clipcal.service.context import Serving, Trying
 from clipcal.service.gate.problems import PROBLEMS, conflict
 from clipcal.service.replies.present import present_items
 from clipcal.service.schemas.common import Name
@@ -41,8 +40,6 @@ _NOTHING_DRAWN: Final = (
     "No image that was drawn waits for a label. Draw some: POST /v1/review/rounds, or: clipcal "
     "suggest."
 )
-# Two draws at once would each take the other's images for not drawn.
-_drawing = threading.Lock()
 
 
 @router.get(
@@ -112,7 +109,7 @@ def review_queue(
     summary="Draw images to label.",
     response_model=Round,
 )
-def draw_round(serving: Serving, wish: DrawRound) -> Round:
+def draw_round(serving: Serving, trying: Trying, wish: DrawRound) -> Round:
     """Draw images with known chances, and keep the draw: they wait in the suggested queue.
 
     A share, `audit`, is drawn uniformly: labels of these back guarantees. The others are picked
@@ -123,9 +120,10 @@ def draw_round(serving: Serving, wish: DrawRound) -> Round:
     if wish.category is not None:
         view.column(wish.category)
     asked = Wish(wish.images, wish.category or "", wish.audit, seed=wish.seed)
-    with _drawing:
+    with serving.draws.turn(trying):
         drawn = suggest(workspace.corpus, view.scored, view.contract, asked)
         with workspace.writing() as corpus:
+            trying.hold()
             number = drawn.remember(corpus)
     audit = sum(one.audit for one in drawn.suggestions)
     images = len(drawn.suggestions)
@@ -142,6 +140,7 @@ def draw_round(serving: Serving, wish: DrawRound) -> Round:
 )
 def tell_outlook(
     serving: Serving,
+    trying: Trying,
     target: Annotated[
         str | None,
         Query(max_length=100, description="As the calibration's by default; else recall=0.9."),
@@ -162,7 +161,8 @@ def tell_outlook(
     if category is not None:
         view.column(category)
     plan = _looking(standing_plan(view), target, bands, confidence)
-    found = outlook_of(workspace.material(plan, view), plan)
+    with serving.tasks.turn(trying):
+        found = outlook_of(workspace.material(plan, view), plan)
     return OutlookReply(
         target=plan.bands or plan.target,
         confidence=plan.confidence,
