@@ -155,7 +155,7 @@ def test_the_pools_file_in_another_corpus_gives_the_same_file(tmp_path, corpus):
     assert (1, "gore", "major", FILE) in stands(other)
 
 
-@pytest.mark.parametrize("format", ["label-studio", "coco", "imagefolder"])
+@pytest.mark.parametrize("format", ["csv", "label-studio", "coco", "imagefolder"])
 def test_labels_that_were_chosen_for_their_scores_stay_so(tmp_path, corpus, format):
     judge(corpus, "a", [Said(1, "gore", "major")], rater="ann", origin="flagged")
     judge(corpus, "b", [Said(2, "gore", "none")], rater="ann", origin="random")

@@ -150,10 +150,10 @@ def test_rows_are_ordered_and_names_may_be_given(corpus):
     say(corpus, "b", 3, "negative", "ann")
     say(corpus, "c", 1, "negative")
     assert pool_csv(corpus, CATEGORIES, (), names=lambda uri: uri[1:]).decode() == (
-        "image,category,label,annotator\n"
-        "a/1.png,gore,negative,ann\n"
-        "b/2.png,gore,negative,ann\n"
-        "b/2.png,gore,positive,bob\n"
+        "image,category,label,annotator,origin\n"
+        "a/1.png,gore,negative,ann,random\n"
+        "b/2.png,gore,negative,ann,random\n"
+        "b/2.png,gore,positive,bob,random\n"
     )
 
 

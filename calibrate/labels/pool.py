@@ -22,6 +22,7 @@ import numpy as np
 
 from clipcal.calibrate.labels.formats import ANSWER_NAMES, CATEGORY_NAMES
 from clipcal.calibrate.labels.matching import Match
+from clipcal.calibrate.labels.seen import as_first_seen
 from clipcal.calibrate.labels.sheet import name_key
 from clipcal.calibrate.labels.table import BINARY, LabelTable, parse_labels
 from clipcal.calibrate.labels.votes import Aggregate
@@ -33,6 +34,7 @@ from clipcal.index.shards import Rows
 
 FILE: Final = "file"  # the rater of labels that came with a file
 SOURCE: Final = "reviewed.csv"
+ORIGIN_NAMES: Final = ("origin", "howseen")
 _GAP = 100  # ids; names of items nearer to each other are read at once
 
 Names = Callable[[str], str]
@@ -145,7 +147,7 @@ def pool_csv(
     -------
     bytes
         CSV in UTF-8, a row per image, category and rater, ordered by item, category and rater:
-        ``image,category,label,annotator``.
+        ``image,category,label,annotator,origin``; `as_first_seen` tells of the origin.
     """
     return write_long(pool_labels(corpus, categories, levels), names)
 
@@ -180,6 +182,7 @@ def pool_labels(
     labels = [one for one, stays in zip(found, present, strict=True) if stays]
     gone = len(found) - len(labels)
     labels, words, unread = _in_levels(labels, levels)
+    labels = as_first_seen(corpus, labels, categories)
     items = np.unique(_items(labels))
     return PoolLabels(
         categories=tuple(categories),
@@ -238,22 +241,27 @@ def write_long(found: PoolLabels, names: Names | None = None) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(long_header(found.categories))
     writer.writerows(
-        (called[item], found.categories[column], level, rater)
-        for item, column, rater, level, _ in found.labels
+        (called[item], found.categories[column], level, rater, origin)
+        for item, column, rater, level, origin in found.labels
     )
     return text.getvalue().encode("utf-8")
 
 
 def long_header(categories: Sequence[str]) -> list[str]:
-    """Name the columns of a long label file: image, category, label and annotator.
+    """Name the columns of a long label file: image, category, label, annotator and origin.
 
     A column that is called as a category would be read as that category's, and is called
     otherwise.
     """
+    answers = ("label", *ANSWER_NAMES)
+    free = [free_names(some, categories)[0] for some in (CATEGORY_NAMES, answers, ORIGIN_NAMES)]
+    return ["image", *free[:2], "annotator", free[2]]
+
+
+def free_names(names: Sequence[str], categories: Sequence[str]) -> list[str]:
+    """Leave out of some names of columns those that categories have."""
     taken = {name_key(category) for category in categories}
-    free = [[n for n in some if n not in taken] for some in (CATEGORY_NAMES, ANSWER_NAMES)]
-    answer = "label" if "label" in free[1] else free[1][0]
-    return ["image", free[0][0], answer, "annotator"]
+    return [name for name in names if name not in taken]
 
 
 def cell_name(uri: str) -> str:

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from clipcal.calibrate.labels.exchange.records import Asked, Given, Picture, Read
-from clipcal.calibrate.labels.formats import ON_MAJORITY, interpret
-from clipcal.calibrate.labels.frame import Reading, frame_of
-from clipcal.calibrate.labels.pool import long_header
-from clipcal.calibrate.labels.sheet import Sheet, parse_sheet
+from clipcal.calibrate.labels.exchange.records import Asked, Given, Picture, Read, origin_of
+from clipcal.calibrate.labels.formats import CATEGORY_NAMES, ON_MAJORITY, interpret
+from clipcal.calibrate.labels.frame import Frame, Reading, frame_of
+from clipcal.calibrate.labels.pool import ORIGIN_NAMES, free_names, long_header
+from clipcal.calibrate.labels.sheet import Sheet, name_key, parse_sheet
+from clipcal.index.judgements import CHOSEN, Origin
+
+Seen = dict[tuple[int, str, int], Origin]  # of an image, the key of a category, and a rater
+_ANYBODY = -1
 
 
 def read_csv(data: bytes, asked: Asked) -> Read:
@@ -42,9 +46,12 @@ def read_csv(data: bytes, asked: Asked) -> Read:
 def read_table(sheet: Sheet, asked: Asked) -> Read:
     """Read the labels of a sheet; see `read_csv`."""
     reading = interpret(sheet, asked.categories, asked.levels)
-    raters = frame_of(sheet).raters
+    frame = frame_of(sheet)
+    column = frame.find(free_names(ORIGIN_NAMES, asked.categories))
     notes = tuple(n for n in reading.notes if not any(part in n for part in ON_MAJORITY))
-    return Read("csv", tuple(_given(reading, raters, asked)), notes, reading.ignored)
+    named = () if column is None else (sheet.header[column],)
+    ignored = tuple(name for name in reading.ignored if name not in named)
+    return Read("csv", tuple(_given(reading, frame, column, asked)), notes, ignored)
 
 
 def write_csv(pictures: Sequence[Picture], categories: Sequence[str]) -> bytes:
@@ -53,25 +60,56 @@ def write_csv(pictures: Sequence[Picture], categories: Sequence[str]) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(long_header(categories))
     writer.writerows(
-        (picture.name, voice.category, voice.level, voice.rater)
+        (picture.name, voice.category, voice.level, voice.rater, voice.origin)
         for picture in pictures
         for voice in picture.voices
     )
     return text.getvalue().encode("utf-8")
 
 
-def _given(reading: Reading, raters: Sequence[str], asked: Asked) -> Iterator[Given]:
+def _given(reading: Reading, frame: Frame, origins: int | None, asked: Asked) -> Iterator[Given]:
     """Yield the votes of raters that are named, or else each label."""
     votes = reading.votes
     if votes is None or not votes.raters:
-        one = (raters[0] if len(raters) == 1 else "") or asked.rater
+        one = (frame.raters[0] if len(frame.raters) == 1 else "") or asked.rater
         image, category = np.nonzero(reading.values >= 0)
-        level = reading.values[image, category]
-        who = [one] * len(image)
+        level, rater = reading.values[image, category], np.full(len(image), _ANYBODY)
+        names = {_ANYBODY: one}
     else:
-        image, category, level = votes.image, votes.category, votes.level
-        who = [votes.raters[rater] or asked.rater for rater in votes.rater.tolist()]
-    cells = zip(image.tolist(), category.tolist(), level.tolist(), who, strict=True)
-    for place, column, code, rater in cells:
+        image, category, level, rater = votes.image, votes.category, votes.level, votes.rater
+        names = {number: name or asked.rater for number, name in enumerate(votes.raters)}
+    by_rater, by_category = _ANYBODY not in names, reading.asked is not None
+    seen = _seen(frame, origins, asked, by_rater=by_rater, by_category=by_category)
+    keys = [name_key(name) if by_category else "" for name in reading.categories]
+    cells = zip(image.tolist(), category.tolist(), level.tolist(), rater.tolist(), strict=True)
+    for place, column, code, who in cells:
         name, level_name = reading.images[place], reading.levels[code]
-        yield Given(name, reading.categories[column], level_name, rater, asked.origin)
+        origin = seen.get((place, keys[column], who), asked.origin)
+        yield Given(name, reading.categories[column], level_name, names[who], origin)
+
+
+def _seen(
+    frame: Frame, column: int | None, asked: Asked, *, by_rater: bool, by_category: bool
+) -> Seen:
+    """Read how images were seen, from a column as our own files have one.
+
+    Where rows of one cell differ, the image was seen for its scores if any of them says so.
+    """
+    if column is None:
+        return {}
+    sheet, rows = frame.sheet, len(frame.image_of)
+    told = [origin_of(word, asked) for word in sheet.columns[column].words]
+    keys = [""] * rows
+    if by_category and (named := frame.find(CATEGORY_NAMES)) is not None:
+        cells = sheet.columns[named]
+        keys = [name_key(cells.words[code]) for code in cells.codes.tolist()]
+    who = frame.rater_of if by_rater and frame.rater_of is not None else np.full(rows, _ANYBODY)
+    seen: Seen = {}
+    codes = sheet.columns[column].codes.tolist()
+    for image, key, rater, code in zip(
+        frame.image_of.tolist(), keys, who.tolist(), codes, strict=True
+    ):
+        cell = (image, key, rater)
+        if seen.setdefault(cell, told[code]) not in CHOSEN:
+            seen[cell] = told[code]
+    return seen

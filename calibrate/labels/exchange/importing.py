@@ -12,7 +12,7 @@ from clipcal.calibrate.labels.matching import NO_ROW, match_images, plain_path
 from clipcal.calibrate.labels.pool import FILE
 from clipcal.calibrate.labels.sheet import name_key
 from clipcal.errors import LabelError
-from clipcal.index.judgements import Judgement, Origin, Said, history, judge, standing, undo
+from clipcal.index.judgements import CHOSEN, Judgement, Origin, Said, history, judge, standing, undo
 from clipcal.index.roster import roster
 from clipcal.index.shards import Rows
 from clipcal.index.store import Corpus
@@ -113,20 +113,15 @@ def import_labels(
     counts = {"new": 0, "changed": 0, "same": 0}
     labels, torn = _placed(given, found.items)
     for (item, key, rater), one in labels.items():
-        before = known.get((item, key, rater))
-        fate = (
-            "new"
-            if before is None
-            else "same"
-            if before.casefold() == one.level.casefold()
-            else "changed"
-        )
+        fate = _fate(known.get((item, key, rater)), one.level)
         counts[fate] += 1
         if fate != "same":
             said = Said(item, one.category, one.level)
             pending.setdefault((one.origin, rater), []).append(said)
     names = _batches(batch, given)
-    written = 0 if dry_run else sum(_keep(corpus, names, who, pending[who]) for who in pending)
+    # What was seen for its scores comes last: of cells that have both it makes no chosen ones.
+    order = sorted(pending, key=lambda who: who[0] in CHOSEN)
+    written = 0 if dry_run else sum(_keep(corpus, names, who, pending[who]) for who in order)
     return Imported(
         batch=batch,
         written=written,
