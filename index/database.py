@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from clipcal.errors import StoreError
+from clipcal.index.names import name_key
 from clipcal.index.schema import SCHEMA_VERSION, VERSIONS
 from clipcal.models.identity import ModelIdentity
 
@@ -17,11 +18,13 @@ DATABASE = "corpus.db"
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open the database of the corpus in `path`; SQLite makes an empty one if there is none."""
-    return sqlite3.connect(
-        path / DATABASE,
-        timeout=30,
-        isolation_level=None,
-        check_same_thread=False,  # the collector may close a forgotten one from any thread
+    return _named(
+        sqlite3.connect(
+            path / DATABASE,
+            timeout=30,
+            isolation_level=None,
+            check_same_thread=False,  # the collector may close a forgotten one from any thread
+        )
     )
 
 
@@ -36,9 +39,21 @@ def configured(path: Path, database: sqlite3.Connection) -> sqlite3.Connection:
             raise
         database.close()
         uri = (path / DATABASE).resolve().as_uri() + "?mode=ro&immutable=1"
-        reading = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        reading = _named(
+            sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        )
         reading.execute("PRAGMA query_only = ON")
         return reading
+
+
+def _named(database: sqlite3.Connection) -> sqlite3.Connection:
+    """Let queries compare names of categories as people do."""
+    database.create_function("name_key", 1, _key_of, deterministic=True)
+    return database
+
+
+def _key_of(name: str | None) -> str | None:
+    return None if name is None else name_key(name)
 
 
 def _configure(database: sqlite3.Connection) -> None:

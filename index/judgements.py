@@ -20,7 +20,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from clipcal.errors import StoreError
+from clipcal.errors import BatchTaken, StoreError
 from clipcal.index.chosen import (
     CHOSEN,
     COLUMNS,
@@ -116,31 +116,37 @@ def judge(corpus: Corpus, batch: str, said: Sequence[Said], *, rater: str, origi
     corpus : Corpus
         Where it is kept.
     batch : str
-        A name for all of it that nothing else has, made by whoever asks: asking twice keeps it
-        once.
+        A name for all of it that nothing else has, made by whoever asks: asking twice for the
+        same keeps it once.
     said : sequence of Said
         What is said; of one cell the last counts.
     rater : str
         Who says it.
     origin : Origin
         How the rater came to see the images. Those in `CHOSEN` make every cell that has no label
-        yet, of any copy of the image, one of `chosen_rows`.
+        yet, of any copy of the image, one of `chosen_rows`; so does "suggested" for what no draw
+        of this corpus, for the category or for all, has suggested. "random" and "given" are
+        taken on the rater's word: nothing here can tell whether an image was drawn at random
+        elsewhere.
 
     Returns
     -------
     bool
-        False where the batch was kept before: then nothing is written.
+        False where the same was kept as this batch before: then nothing is written.
 
     Raises
     ------
+    BatchTaken
+        If something else was kept under this name, by this rater or another, or was undone.
     StoreError
-        If an image is unknown, the batch is another rater's, or the corpus cannot be written.
+        If an image is unknown or has no embedding, or the corpus cannot be written.
     """
     now = _now()
     with corpus.transaction() as database:
         if _kept(database, batch, rater):
+            _require_same(database, batch, said, origin)
             return False
-        _require_items(database, {one.item for one in said})
+        _require_embedded(database, {one.item for one in said})
         database.executemany(
             "INSERT INTO judgements (batch, item, row, category, level, rater, origin, given)"
             " SELECT ?, id, row, ?, ?, ?, ?, ? FROM items WHERE id = ?",
@@ -153,6 +159,11 @@ def judge(corpus: Corpus, batch: str, said: Sequence[Said], *, rater: str, origi
 
 def undo(corpus: Corpus, batch: str, *, rater: str) -> tuple[Judgement, ...]:
     """Undo what a rater said at once; what he said before stands again.
+
+    What is undone counts as never said, and so leaves no blank in any guarantee: it is for labels
+    given by mistake, such as a file that was imported wrongly. Whoever undoes labels because of the
+    scores of their images, or because of what the images show, picks what the random sample is
+    made of, and no guarantee from the rest holds. A single label is taken back by saying None.
 
     Parameters
     ----------
@@ -170,8 +181,10 @@ def undo(corpus: Corpus, batch: str, *, rater: str) -> tuple[Judgement, ...]:
 
     Raises
     ------
+    BatchTaken
+        If the batch is another rater's.
     StoreError
-        If there is no such batch, it is another rater's, or the corpus cannot be written.
+        If there is no such batch, or the corpus cannot be written.
     """
     with corpus.transaction() as database:
         if not _kept(database, batch, rater):
@@ -208,9 +221,9 @@ def standing(corpus: Reading, items: Iterable[int] | None = None) -> list[Judgem
         In the order in which they came.
     """
     if items is None:
-        return _judgements(corpus, f"{STANDING} ORDER BY one.id")
+        return _judgements(corpus, f"{STANDING} ORDER BY id")
     query = STANDING_WHERE.format(which="item IN (SELECT value FROM json_each(?1))")
-    return _judgements(corpus, f"{query} ORDER BY one.id", json.dumps(list(items)))
+    return _judgements(corpus, f"{query} ORDER BY id", json.dumps(list(items)))
 
 
 def rater_of(corpus: Reading, batch: str) -> str | None:
@@ -250,27 +263,20 @@ def judged_mark(corpus: Reading) -> str:
 
 
 def labelled_items(corpus: Reading, category: str | None = None) -> Rows:
-    """Items that have a label, of a file or of a rater.
-
-    Parameters
-    ----------
-    corpus : Reading
-        The corpus.
-    category : str, optional
-        In which; by default in any.
+    """Items that have a label, of a file or of a rater: in a category, or in any.
 
     Returns
     -------
-    numpy.ndarray
-        int64 (n,), ids of items, ascending.
+    Rows
+        int64 (n,), ids, ascending.
     """
-    if not corpus.knows(JUDGEMENTS):
-        query = "SELECT DISTINCT item FROM labels WHERE ?1 IS NULL OR category = ?1 ORDER BY item"
-    else:
-        query = (
-            "SELECT item FROM labels WHERE ?1 IS NULL OR category = ?1 UNION"
-            f" SELECT item FROM ({STANDING}) WHERE ?1 IS NULL OR category = ?1 ORDER BY item"
-        )
+    cells = "SELECT item, category FROM labels"
+    if corpus.knows(JUDGEMENTS):
+        cells = f"{cells} UNION SELECT item, category FROM ({STANDING})"
+    query = (
+        f"SELECT DISTINCT item FROM ({cells}) WHERE ?1 IS NULL"
+        " OR name_key(category) = name_key(?1) ORDER BY item"
+    )
     return np.array([number for (number,) in corpus.read(query, category)], np.int64)
 
 
@@ -293,25 +299,45 @@ def _judgements(corpus: Reading, query: str, *values: object) -> list[Judgement]
 
 
 def _kept(database: sqlite3.Connection, batch: str, rater: str) -> bool:
-    """Whether the batch is kept already; StoreError where somebody else's is."""
+    """Whether the batch is kept already; BatchTaken where somebody else's is."""
     found = database.execute("SELECT rater FROM judgements WHERE batch = ? LIMIT 1", (batch,))
     owner = found.fetchone()
     if owner is not None and owner[0] != rater:
-        raise StoreError(
+        raise BatchTaken(
             f"The judgements {batch!r} are those of {owner[0]}, not of {rater}. Name another "
             f"batch, or ask {owner[0]} to undo them."
         )
     return owner is not None
 
 
-def _require_items(database: sqlite3.Connection, items: Iterable[int]) -> None:
-    query = "SELECT value FROM json_each(?) WHERE value NOT IN (SELECT id FROM items) LIMIT 1"
-    unknown = database.execute(query, (json.dumps(list(items)),)).fetchone()
-    if unknown is not None:
-        raise StoreError(
-            f"There is no image {unknown[0]} in the corpus, and nothing was kept. Name one that it "
-            f"holds; embed others first: clipcal embed FOLDER"
+def _require_same(
+    database: sqlite3.Connection, batch: str, said: Sequence[Said], origin: Origin
+) -> None:
+    """Refuse a batch that is kept with other content, or was undone."""
+    query = "SELECT item, category, level, origin, undone FROM judgements WHERE batch = ?"
+    kept = database.execute(f"{query} ORDER BY id", (batch,)).fetchall()
+    undone = any(one[-1] is not None for one in kept)
+    if undone or kept != [(s.item, s.category, s.level, origin, None) for s in said]:
+        raise BatchTaken(
+            f"The batch {batch!r} {'was undone' if undone else 'was kept with other labels'}, and "
+            f"nothing was kept now. Name a new batch."
         )
+
+
+def _require_embedded(database: sqlite3.Connection, items: Iterable[int]) -> None:
+    query = (
+        "SELECT value, items.id IS NOT NULL FROM json_each(?)"
+        " LEFT JOIN items ON items.id = value WHERE items.row IS NULL LIMIT 1"
+    )
+    unfit = database.execute(query, (json.dumps(list(items)),)).fetchone()
+    if unfit is None:
+        return
+    number, known = unfit
+    fact = f"The image {number} has no embedding" if known else f"There is no image {number}"
+    raise StoreError(
+        f"{fact} in the corpus, and nothing was kept. Name one that is embedded; embed others "
+        f"first: clipcal embed FOLDER"
+    )
 
 
 def _mark(database: sqlite3.Connection) -> None:

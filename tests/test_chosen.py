@@ -155,11 +155,31 @@ def test_labels_given_after_some_were_chosen_are_of_the_rest_and_back_nothing(
     assert 0 < again.after_chosen == again.late < 30
 
 
-def test_undone_labels_were_never_chosen(corpus: Corpus) -> None:
-    batch = label(corpus, range(30), "near")
+@pytest.mark.parametrize("word", ["given", "random", "suggested"])
+def test_chosen_labels_that_are_undone_and_given_again_back_nothing_until_a_draw(
+    corpus: Corpus, word: Origin
+) -> None:
+    batch = label(corpus, range(300), "near")
     undo(corpus, batch, rater="ann")
-    label(corpus, range(30), "random")
-    assert sample_design(corpus, np.arange(30), "fire").uniform.all()
+    label(corpus, range(300), word)
+    design = sample_design(corpus, np.arange(300), "fire")
+    assert not design.uniform.any()
+    assert design.chosen == 300
+    draw(corpus, 200)
+    met = rows_of(corpus, 1)
+    again = sample_design(corpus, np.arange(300), "fire")
+    np.testing.assert_array_equal(np.flatnonzero(again.uniform), met[met < 300])
+
+
+def test_labels_are_chosen_in_a_category_however_it_is_written(corpus: Corpus) -> None:
+    label(corpus, range(20), "random", "Fire")
+    label(corpus, range(20, 50), "near", "FIRE")
+    label(corpus, range(50, 80), "given", "fire")
+    design = sample_design(corpus, np.arange(80), "fire")
+    assert design.uniform.tolist() == [True] * 20 + [False] * 60
+    assert (design.given, design.late, design.chosen) == (50, 30, 30)
+    drawn = suggest(corpus, SCORED, None, Wish(300, "fire", 1.0))
+    assert {NAMES.index(one.image) for one in drawn.suggestions}.isdisjoint(range(80))
 
 
 # --- drawing ----------------------------------------------------------------------------------

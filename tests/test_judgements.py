@@ -16,8 +16,8 @@ from conftest import DIM, IDENTITY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clipcal.errors import StoreError
-from clipcal.index.chosen import labelled_rows, rows_before_chosen
+from clipcal.errors import BatchTaken, StoreError
+from clipcal.index.chosen import labelled_rows, rows_before_chosen, taken_back_rows
 from clipcal.index.judgements import (
     Judgement,
     Origin,
@@ -63,6 +63,11 @@ def say(
     category: str = "gore",
 ) -> bool:
     return judge(corpus, batch, [Said(item, category, level)], rater=rater, origin=origin)
+
+
+def draw(corpus: Corpus, rows: list[int], category: str = "") -> None:
+    drawn = [(row, 0.5, True) for row in rows]
+    corpus.add_suggestions(drawn, method="m", seed=0, category=category, frame=IMAGES)
 
 
 def stands(corpus: Corpus) -> list[tuple[int, str, str | None, str]]:
@@ -113,17 +118,32 @@ def test_undone_is_undone_once_and_what_was_said_before_stands_again(corpus: Cor
 def test_saying_it_twice_keeps_it_once(corpus: Corpus) -> None:
     assert say(corpus, "a", 1, "yes") is True
     mark = judged_mark(corpus)
-    assert say(corpus, "a", 1, "no") is False
+    assert say(corpus, "a", 1, "yes") is False
     assert stands(corpus) == [(1, "gore", "yes", "ann")]
     assert judged_mark(corpus) == mark
+
+
+def test_a_batch_of_other_labels_or_that_was_undone_is_not_said_under_its_name(
+    corpus: Corpus,
+) -> None:
+    say(corpus, "a", 1, "yes")
+    mark = judged_mark(corpus)
+    both = [Said(1, "gore", "yes"), Said(2, "gore", "yes")]
+    for other in ([Said(1, "gore", "no")], both, []):
+        with pytest.raises(BatchTaken, match="'a' was kept with other labels"):
+            judge(corpus, "a", other, rater="ann", origin="random")
+    with pytest.raises(BatchTaken, match="with other labels"):
+        say(corpus, "a", 1, "yes", origin="flagged")
+    assert judged_mark(corpus) == mark
     undo(corpus, "a", rater="ann")
-    assert say(corpus, "a", 1, "yes") is False
+    with pytest.raises(BatchTaken, match="'a' was undone"):
+        say(corpus, "a", 1, "yes")
     assert stands(corpus) == []
 
 
 def test_a_batch_of_another_rater_is_neither_added_to_nor_undone(corpus: Corpus) -> None:
     say(corpus, "a", 1)
-    with pytest.raises(StoreError, match="those of ann, not of bob"):
+    with pytest.raises(BatchTaken, match="those of ann, not of bob"):
         say(corpus, "a", 2, rater="bob")
     with pytest.raises(StoreError, match="those of ann, not of bob"):
         undo(corpus, "a", rater="bob")
@@ -136,6 +156,11 @@ def test_an_unknown_image_is_named_and_nothing_of_the_batch_is_kept(corpus: Corp
     both = [Said(1, "gore", "yes"), Said(99, "gore", "yes")]
     with pytest.raises(StoreError, match="no image 99"):
         judge(corpus, "a", both, rater="ann", origin="random")
+    corpus.commit([Outcome("torn.png", reason="torn")], np.ones((0, DIM), "f2"), [])
+    torn = corpus.find("torn.png")
+    assert torn is not None
+    with pytest.raises(StoreError, match=f"image {torn.id} has no embedding"):
+        judge(corpus, "a", [*both[:1], Said(torn.id, "gore", "no")], rater="ann", origin="random")
     assert history(corpus) == []
     assert judged_mark(corpus) == ""
 
@@ -232,6 +257,7 @@ def test_what_was_seen_for_its_score_is_chosen_unless_it_had_a_label(
     corpus: Corpus, origin: Origin
 ) -> None:
     corpus.replace_labels({"1.png": {"gore": "yes"}})
+    draw(corpus, [1])
     say(corpus, "a", 2, origin="suggested")
     for item in (1, 2, 3):
         say(corpus, f"b{item}", item, "no", origin=origin)
@@ -243,9 +269,41 @@ def test_what_was_seen_for_its_score_is_chosen_unless_it_had_a_label(
 
 @pytest.mark.parametrize("origin", ["given", "random", "suggested"])
 def test_what_was_seen_for_another_reason_is_not_chosen(corpus: Corpus, origin: Origin) -> None:
+    draw(corpus, [0])
     say(corpus, "a", 1, origin=origin)
     say(corpus, "b", 2, None, origin="flagged")
     assert chosen_rows(corpus).tolist() == []
+
+
+def test_what_is_said_to_be_suggested_and_was_not_is_chosen(corpus: Corpus) -> None:
+    draw(corpus, [0])
+    draw(corpus, [1], "Gore")
+    draw(corpus, [2], "fire")
+    for item in (1, 2, 3, 4):
+        say(corpus, f"{item}", item, origin="suggested")
+    assert chosen_rows(corpus, "gore").tolist() == [2, 3]
+    draw(corpus, [3])
+    say(corpus, "again", 4, "no", origin="suggested")
+    assert chosen_rows(corpus, "gore").tolist() == [2, 3]
+
+
+def test_a_category_is_one_however_it_is_written(corpus: Corpus) -> None:
+    corpus.replace_labels({"1.png": {"Sexual Content": "no"}})
+    say(corpus, "a", 2, category="sexual-content")
+    for item in (1, 2, 3):
+        say(corpus, f"b{item}", item, origin="near", category="SEXUAL_content")
+    say(corpus, "c", 4, category="Sexual Content")
+    for name in ("sexual content", "SexualContent"):
+        assert chosen_rows(corpus, name).tolist() == [2]
+        before = rows_before_chosen(corpus, name)
+        assert before is not None
+        assert before.tolist() == [0, 1]
+        assert labelled_rows(corpus, name).tolist() == [0, 1, 2, 3]
+        assert labelled_rows(corpus, name, chosen=False).tolist() == [0, 1, 3]
+        assert labelled_items(corpus, name).tolist() == [1, 2, 3, 4]
+    say(corpus, "d", 4, None, category="sexual content")
+    assert labelled_rows(corpus, "Sexual Content").tolist() == [0, 1, 2]
+    assert taken_back_rows(corpus, "sexual_content").tolist() == [3]
 
 
 def test_copies_of_a_labelled_image_are_not_chosen_and_those_of_a_chosen_one_are(
@@ -259,9 +317,7 @@ def test_copies_of_a_labelled_image_are_not_chosen_and_those_of_a_chosen_one_are
 
 
 @pytest.mark.parametrize("back", ["undo", "take back"])
-def test_an_image_without_a_label_any_more_is_not_chosen_any_more(
-    corpus: Corpus, back: str
-) -> None:
+def test_an_image_without_a_label_any_more_stays_chosen(corpus: Corpus, back: str) -> None:
     def goes(batch: str, item: int, rater: str) -> None:
         if back == "undo":
             undo(corpus, batch, rater=rater)
@@ -270,18 +326,19 @@ def test_an_image_without_a_label_any_more_is_not_chosen_any_more(
 
     say(corpus, "a", 1, origin="flagged")
     say(corpus, "b", 1, origin="flagged", rater="bob")
-    goes("a", 1, "ann")
+    for batch, rater in (("a", "ann"), ("b", "bob")):
+        goes(batch, 1, rater)
+        assert chosen_rows(corpus).tolist() == [0]
+    say(corpus, "c", 1, origin="given")
     assert chosen_rows(corpus).tolist() == [0]
-    goes("b", 1, "bob")
-    assert chosen_rows(corpus).tolist() == []
-    assert rows_before_chosen(corpus, "gore") is None
+    assert labelled_rows(corpus, "gore", chosen=False).tolist() == []
 
 
 @pytest.mark.parametrize("back", ["undo", "take back"])
 def test_a_label_left_over_from_looking_at_scores_makes_its_image_chosen(
     corpus: Corpus, back: str
 ) -> None:
-    say(corpus, "a", 1, origin="suggested")
+    say(corpus, "a", 1, origin="random")
     say(corpus, "b", 1, origin="flagged", rater="bob")
     assert chosen_rows(corpus).tolist() == []
     if back == "undo":
@@ -330,16 +387,48 @@ def test_labels_of_files_and_raters_are_told_by_content_with_the_chosen_or_witho
 def test_labels_of_the_rest_are_known_as_such_even_if_the_chosen_are_undone(
     corpus: Corpus,
 ) -> None:
-    for since in (False, True):
-        say(corpus, f"chosen {since}", 1, origin="flagged")
-        if since:
-            say(corpus, "since", 2)
-        undo(corpus, f"chosen {since}", rater="ann")
-        before = rows_before_chosen(corpus, "gore")
-        assert before is None if not since else before is not None and not len(before)
-    assert chosen_rows(corpus).tolist() == []
-    undo(corpus, "since", rater="ann")
-    assert rows_before_chosen(corpus, "gore") is None
+    say(corpus, "before", 2)
+    say(corpus, "chosen", 1, origin="flagged")
+    undo(corpus, "chosen", rater="ann")
+    say(corpus, "since", 3)
+    before = rows_before_chosen(corpus, "gore")
+    assert before is not None
+    assert before.tolist() == [1]
+
+
+# --- taken back -------------------------------------------------------------------------------
+
+
+def test_a_label_that_its_rater_took_back_is_known_until_one_of_the_two_is_undone(
+    corpus: Corpus,
+) -> None:
+    say(corpus, "a", 1)
+    say(corpus, "b", 1, "no", rater="bob")
+    say(corpus, "c", 1, None)
+    say(corpus, "d", 2, None)
+    assert taken_back_rows(corpus, "gore").tolist() == taken_back_rows(corpus).tolist() == [0]
+    assert taken_back_rows(corpus, "fire").tolist() == []
+    undo(corpus, "c", rater="ann")
+    assert taken_back_rows(corpus).tolist() == []
+    say(corpus, "e", 1, None)
+    assert taken_back_rows(corpus).tolist() == [0]
+    undo(corpus, "a", rater="ann")
+    assert taken_back_rows(corpus).tolist() == []
+    say(corpus, "f", 3)
+    say(corpus, "g", 3, None)
+    say(corpus, "h", 3, "no")
+    assert taken_back_rows(corpus).tolist() == []
+
+
+def test_what_was_taken_back_had_a_label_before_the_first_was_chosen(corpus: Corpus) -> None:
+    say(corpus, "a", 1)
+    say(corpus, "b", 1, None)
+    say(corpus, "c", 2, origin="near")
+    before = rows_before_chosen(corpus, "gore")
+    assert before is not None
+    assert before.tolist() == [0]
+    say(corpus, "d", 2, None)
+    assert taken_back_rows(corpus, "gore").tolist() == [0]
 
 
 # --- corpora of earlier versions --------------------------------------------------------------
@@ -385,6 +474,7 @@ def test_an_old_corpus_that_can_only_be_read_has_no_judgements(
         assert judged_mark(corpus) == ""
         assert chosen_rows(corpus, "gore").tolist() == []
         assert rows_before_chosen(corpus, "gore") is None
+        assert taken_back_rows(corpus).tolist() == []
         assert labelled_items(corpus, "gore").tolist() == [1]
         assert labelled_rows(corpus, "gore").tolist() == [0]
         assert labelled_rows(corpus, "fire", chosen=False).tolist() == []

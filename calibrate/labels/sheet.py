@@ -7,7 +7,6 @@ import csv
 import hashlib
 import io
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,18 @@ import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
 from clipcal.errors import LabelError
+from clipcal.index.names import name_key
+
+__all__ = [
+    "DELIMITERS",
+    "Column",
+    "Sheet",
+    "decode",
+    "name_key",
+    "parse_sheet",
+    "read_bytes",
+    "read_sheet",
+]
 
 DELIMITERS = (",", ";", "\t", "|")
 _BOMS = (
@@ -27,7 +38,6 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_SEPARATORS = re.compile(r"[\s_\-]+")
 _ROWS_AT_ONCE = 5000
 _LARGE = 1_000_000  # characters
 
@@ -94,11 +104,6 @@ class Sheet:
     def where(self, row: int) -> str:
         """Name a row as ``file:line``, for messages."""
         return f"{self.path}:{self.lines[row]}"
-
-
-def name_key(name: str) -> str:
-    """Reduce a name to what must agree: letters regardless of case, ``_``, dash and space."""
-    return _SEPARATORS.sub("", unicodedata.normalize("NFKC", name)).casefold()
 
 
 def read_sheet(path: Path) -> Sheet:

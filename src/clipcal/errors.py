@@ -7,7 +7,9 @@
     │   ├── FingerprintMismatch   two things that must come from one model do not
     │   └── ParityFailure         an exported graph does not equal its torch source
     ├── StoreError              the corpus on disk is missing, unusable or damaged
-    │   └── CorpusBusy            another process is writing to it
+    │   ├── CorpusBusy            another process is writing to it
+    │   ├── BatchTaken            the name of a batch of labels is in use for others
+    │   └── DrawOutdated          somebody else has drawn images in the meantime
     ├── SourceError             a source that was named cannot be read at all
     ├── ImageError              one image cannot be decoded; it becomes a failed row
     ├── LabelError              a label file cannot be understood
@@ -44,6 +46,14 @@ class StoreError(ClipcalError):
 
 class CorpusBusy(StoreError):
     """Another process is writing to the corpus."""
+
+
+class BatchTaken(StoreError):
+    """A batch of labels has a name under which other labels are kept, or were undone."""
+
+
+class DrawOutdated(StoreError):
+    """Images were drawn to be labelled since this draw was made: draw again."""
 
 
 class SourceError(ClipcalError):
