@@ -123,6 +123,8 @@ def gather_material(
     labels: str,
     match: Match | None = None,
     scored: CorpusScores | None = None,
+    *,
+    keep: bool = True,
 ) -> Material:
     """Score a corpus, find the labelled images in it, and learn where that was asked for.
 
@@ -144,6 +146,8 @@ def gather_material(
         Where the labelled images are, if that is known; else they are looked for by their names.
     scored : CorpusScores, optional
         The corpus's scores by this prompt set and rule, where they are at hand.
+    keep : bool
+        Whether what is computed for it is kept on the disk.
 
     Returns
     -------
@@ -156,15 +160,15 @@ def gather_material(
         If no labelled image is in the corpus, a guarantee is asked for of labels that cannot
         give it, or `match` is of the corpus as it was before.
     """
-    vectors = prompt_vectors(corpus, prompt_set, source)
+    vectors = prompt_vectors(corpus, prompt_set, source, keep=keep)
     rule = rule_for(plan.rule, corpus.model, source.model)
-    scored = scored or score_corpus(corpus, vectors, rule)
+    scored = scored or score_corpus(corpus, vectors, rule, keep=keep)
     if match is None:
         match = match_images(table.images, scored.uris, scored.sha256s)
     else:
         _refuse_moved(match, table, scored)
     sample, merged = gather(scored.scores, scored.categories, table, match, scored.rows)
-    backing = backing_of(corpus, scored, sample, prompt_set, plan.goal, labels)
+    backing = backing_of(corpus, scored, sample, prompt_set, plan.goal, labels, keep=keep)
     material = Material(
         corpus,
         vectors,
@@ -180,7 +184,7 @@ def gather_material(
         (*table.notes, *_by_name(match), *merged, *backing.notes),
         backing.warnings,
     )
-    return _learning(material, plan) if plan.learn else material
+    return _learning(material, plan, keep=keep) if plan.learn else material
 
 
 def _refuse_moved(match: Match, table: LabelTable, scored: CorpusScores) -> None:
@@ -197,7 +201,7 @@ def _refuse_moved(match: Match, table: LabelTable, scored: CorpusScores) -> None
             )
 
 
-def _learning(material: Material, plan: CalibrationPlan) -> Material:
+def _learning(material: Material, plan: CalibrationPlan, *, keep: bool) -> Material:
     """Score with what is learned, and keep only the labels that it was not learned from."""
     corpus, sample = material.corpus, material.sample
     learned = learn(
@@ -208,7 +212,7 @@ def _learning(material: Material, plan: CalibrationPlan) -> Material:
         seed=plan.seed,
         confidence=plan.confidence,
     )
-    scored = with_heads(material.scored, corpus, learned.heads)
+    scored = with_heads(material.scored, corpus, learned.heads, keep=keep)
     sample = replace(sample, scores=scored.scores[sample.places])[learned.rest]
     return replace(
         material,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ COSINE = 0.98
 Rows = NDArray[np.int64]
 
 
-def clusters_of(corpus: Corpus, rows: Rows) -> Rows:
+def clusters_of(corpus: Corpus, rows: Rows, *, keep: bool = True) -> Rows:
     """Group near copies among some embeddings.
 
     Parameters
@@ -28,6 +29,8 @@ def clusters_of(corpus: Corpus, rows: Rows) -> Rows:
         Holds the embeddings, which are read the first time only.
     rows : Int64[(n,)]
         Distinct rows.
+    keep : bool
+        Whether what is found is kept beside the corpus.
 
     Returns
     -------
@@ -43,8 +46,13 @@ def clusters_of(corpus: Corpus, rows: Rows) -> Rows:
         if kept.shape == rows.shape and kept.dtype == np.int64:
             return kept
     clusters = near_copies(corpus.shards.take(rows), COSINE).astype(np.int64)
-    with contextlib.suppress(OSError):  # a corpus that can only be read is not cached
-        file.parent.mkdir(exist_ok=True)
-        with replacing(file) as part, part.open("wb") as stream:
-            np.save(stream, clusters)
+    if keep:
+        with contextlib.suppress(OSError):  # a corpus that can only be read is not cached
+            _save(file, clusters)
     return clusters
+
+
+def _save(file: Path, clusters: Rows) -> None:
+    file.parent.mkdir(exist_ok=True)
+    with replacing(file) as part, part.open("wb") as stream:
+        np.save(stream, clusters)

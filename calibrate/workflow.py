@@ -168,6 +168,7 @@ def material_of(
     source: TextSource | None = None,
     plan: CalibrationPlan | None = None,
     scored: CorpusScores | None = None,
+    keep: bool = True,
 ) -> Material:
     """Gather what a calibration would be made of, and fit nothing.
 
@@ -177,6 +178,8 @@ def material_of(
         As for `calibrate_corpus`; a pool may be empty.
     scored : CorpusScores, optional
         The scores that a pool's places are among, by the prompt set and the plan's rule.
+    keep : bool
+        Whether what is computed for it is kept on the disk.
 
     Returns
     -------
@@ -195,9 +198,11 @@ def material_of(
     named = _as_typed(labels, corpus, prompts, source, plan)
     if isinstance(labels, Pool):
         table, match = labels.table, labels.match
-        return gather_material(corpus, prompt_set, table, source, plan, named, match, scored)
+        return gather_material(
+            corpus, prompt_set, table, source, plan, named, match, scored, keep=keep
+        )
     table = read_tables(_files(labels), prompt_set, plan.goal, plan)
-    return gather_material(corpus, prompt_set, table, source, plan, named)
+    return gather_material(corpus, prompt_set, table, source, plan, named, keep=keep)
 
 
 def _files(labels: Path | Sequence[Path] | None) -> tuple[Path, ...]:

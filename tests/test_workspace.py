@@ -23,12 +23,12 @@ from service_case import IMAGES, settings_of, stock
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.scoring.under_contract import PROMPTS_NOTE
-from clipcal.errors import CalibrationError, CorpusBusy, FingerprintMismatch, StoreError
+from clipcal.errors import CorpusBusy, StoreError
 from clipcal.index.judgements import Said, judge, undo
 from clipcal.index.neighbours import read_card
 from clipcal.index.store import Corpus, Outcome
 from clipcal.models.identity import ModelIdentity
-from clipcal.service.gate.problems import Refused
+from clipcal.service.gate.problems import Refused, UnusableCalibrationError
 from clipcal.service.replies.present import labels_at, present_items
 from clipcal.service.served import workspace as module
 from clipcal.service.served.names import Names, names_of
@@ -137,10 +137,10 @@ def test_many_threads_build_one_view(
     workspace.view()
     built, build = [], module.build_view
 
-    def slowly(*arguments: Any) -> Any:
+    def slowly(*arguments: Any, **more: Any) -> Any:
         built.append(threading.get_ident())
         time.sleep(0.05)
-        return build(*arguments)
+        return build(*arguments, **more)
 
     monkeypatch.setattr(module, "build_view", slowly)
     add(folder / "corpus")
@@ -173,11 +173,13 @@ def test_what_cannot_be_served_says_why(folder: Path) -> None:
     contract = Contract.load(file)
     other = contract.fingerprint.model_copy(update={"model": "e" * 64})
     contract.model_copy(update={"fingerprint": other}).save(file)
-    with pytest.raises(FingerprintMismatch, match="the model"):
+    with pytest.raises(UnusableCalibrationError, match="the model"):
         workspace.view()
+    assert workspace.labelling().contract is None
     file.write_text("{")
-    with pytest.raises(CalibrationError, match="damaged"):
+    with pytest.raises(UnusableCalibrationError, match="damaged"):
         workspace.view()
+    assert len(workspace.labelling().ids) == IMAGES
     contract.save(file)
     assert workspace.view().contract is not None  # as soon as it is mended
     workspace.close()

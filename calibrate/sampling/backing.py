@@ -68,6 +68,8 @@ def backing_of(
     prompt_set: PromptSet,
     goal: Goal,
     labels: str,
+    *,
+    keep: bool = True,
 ) -> Backing:
     """Tell what labelled images stand for, given how they came to be labelled.
 
@@ -92,6 +94,8 @@ def backing_of(
         What is asked for.
     labels : str
         The label files, as a shell takes them.
+    keep : bool
+        Whether what is computed for it is kept beside the corpus.
 
     Returns
     -------
@@ -108,7 +112,7 @@ def backing_of(
     live, first = np.unique(scored.rows, return_index=True)
     known = (sample.values != UNKNOWN).any(axis=1)
     design = sample_design(corpus, rows[known], live=live)
-    sample = replace(sample, clusters=clusters_of(corpus, rows))
+    sample = replace(sample, clusters=clusters_of(corpus, rows, keep=keep))
     blank = left_blank(corpus)
     sample, designs = _weighted(corpus, scored, sample, live, blank)
     by_score = _ByScore.of(designs)

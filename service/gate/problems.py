@@ -37,8 +37,14 @@ from clipcal.service.settings import Settings
 MEDIA_TYPE: Final = "application/problem+json"
 SOON: Final = {"Retry-After": "1"}
 
+
+class UnusableCalibrationError(CalibrationError):
+    """The calibration that is served cannot be read, or is not of this corpus."""
+
+
 # The first that an error is one of, from the leaves of the tree to its root.
 _STATUSES: Final[Sequence[tuple[type[ClipcalError], int]]] = (
+    (UnusableCalibrationError, 503),
     (ImageError, 422),
     (LabelError, 422),
     (PromptError, 422),

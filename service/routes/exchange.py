@@ -69,7 +69,8 @@ def export_labels(
     and category, the majority's. Images are called by their names below the corpus's folder.
     """
     workspace = serving.workspace
-    view = workspace.view()
+    decided = predictions or images in ("flagged", "near")
+    view = workspace.view() if decided else workspace.labelling()
     if category is not None:
         view.column(category)
     if predictions and format != "label-studio":
@@ -115,7 +116,7 @@ def import_file(
     Images are found by path, by name, or by the hash of their content; those that are not found
     are listed. The same batch is kept once however often it is sent.
     """
-    view = serving.workspace.view()
+    view = serving.workspace.labelling()
     with serving.tasks.turn(trying):
         read = read_exchange(
             file.file.read(),

@@ -9,11 +9,14 @@ from fastapi import APIRouter, Query, Request, Response
 
 from clipcal import __version__
 from clipcal.errors import ClipcalError
+from clipcal.index.judgements import labelled_items
 from clipcal.service.context import Context, Serving
 from clipcal.service.gate.paths import without_paths
 from clipcal.service.gate.security import COOKIE, check_given, cookie_of
 from clipcal.service.metrics import MEDIA_TYPE
 from clipcal.service.schemas.health import Health, Session, SessionReply
+from clipcal.service.served.view import View
+from clipcal.service.served.workspace import Workspace
 
 router = APIRouter(prefix="/v1", tags=["health"])
 _STARTED = time.monotonic()
@@ -26,14 +29,16 @@ def health(
 ) -> Health:
     """Tell what is served, and what really computes.
 
-    `status` is `ok`, or `degraded` where the model cannot be opened: then images cannot be
-    embedded, and all that needs stored embeddings only works.
+    `status` is `ok`, or `degraded` with the `problem`. Where the model cannot be opened, images
+    cannot be embedded, and all that needs stored embeddings only works. Where the calibration
+    cannot be applied, labels can still be given, and nothing is decided.
     """
     if probe:
         _probe(serving)
     settings, corpus = serving.settings, serving.workspace.corpus
-    encoder, view = serving.encoder.status, serving.workspace.view()
-    problem = encoder.problem and without_paths(encoder.problem, settings)
+    encoder = serving.encoder.status
+    view, unserved = _seen(serving.workspace)
+    problem = " ".join(filter(None, (encoder.problem, unserved))) or None
     return Health(
         status="degraded" if problem else "ok",
         version=__version__,
@@ -43,10 +48,10 @@ def health(
         provider=encoder.provider,
         arithmetic=encoder.arithmetic,
         note=encoder.note and without_paths(encoder.note, settings),
-        problem=problem,
-        images=len(view.ids),
+        problem=problem and without_paths(problem, settings),
+        images=corpus.count("embedded") if view is None else len(view.ids),
         failed=corpus.count("failed"),
-        calibration=view.calibration,
+        calibration=view and view.calibration,
         seconds=round(time.monotonic() - _STARTED, 3),
     )
 
@@ -91,12 +96,27 @@ def _probe(serving: Context) -> None:
         return  # its status tells
 
 
+def _seen(workspace: Workspace) -> tuple[View | None, str | None]:
+    """What is served, or else why nothing is."""
+    try:
+        return workspace.view(), None
+    except ClipcalError as error:
+        return None, str(error)
+
+
+def _labelled(workspace: Workspace) -> int:
+    try:
+        return len(workspace.pool(workspace.labelling()).match.rows)
+    except ClipcalError:  # no category is known, but labels are
+        return len(labelled_items(workspace.corpus))
+
+
 def _measure(serving: Context) -> None:
     """Read what is not counted but looked up."""
     workspace, figures, encoder = serving.workspace, serving.metrics, serving.encoder
     figures.waiting.set(encoder.waiting)
-    figures.images.set(len(workspace.view().ids))
-    figures.labelled.set(len(workspace.pool().match.rows))
+    figures.images.set(workspace.corpus.count("embedded"))
+    figures.labelled.set(_labelled(workspace))
     figures.about.info(
         {
             "version": __version__,

@@ -61,7 +61,7 @@ def list_labels(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> LabelHistory:
     """List what raters said, what they have undone since included; the next page is `before`."""
-    view, corpus = serving.workspace.view(), serving.workspace.corpus
+    view, corpus = serving.workspace.labelling(), serving.workspace.corpus
     said = history(corpus, rater=rater, limit=limit, before=before)
     items = items_by_id(corpus, {one.item for one in said})
     labels = [_kept_label(one, view.names(items[one.item].uri)) for one in said]
@@ -91,7 +91,7 @@ def give_labels(serving: Serving, given: GiveLabels, response: Response) -> Labe
     if given.preview:
         response.status_code = 200
         return _previewed(serving, given, levels)
-    view = serving.workspace.view()
+    view = serving.workspace.labelling()
     with serving.workspace.writing() as corpus:
         if require_owner(corpus, given.batch, {given.rater}) is None:
             _check_labels(view, levels)
@@ -149,7 +149,7 @@ def _undo_import(serving: Context, batch: UndoLabels) -> int:
 def _previewed(serving: Context, given: GiveLabels, levels: Levels) -> LabelsKept:
     corpus = serving.workspace.corpus
     again = require_owner(corpus, given.batch, {given.rater}) is not None
-    _check_labels(serving.workspace.view(), levels)
+    _check_labels(serving.workspace.labelling(), levels)
     counts = _counts(corpus, levels, given.rater)
     return LabelsKept(batch=given.batch, preview=True, again=again, **counts)
 

@@ -11,11 +11,12 @@ from clipcal.service.served.view import View
 def standing_plan(view: View) -> CalibrationPlan:
     """Return what the calibration that is served was asked for; by default recall 0.9.
 
-    Thresholds that a person placed are left out: a request places its own.
+    Thresholds that a person placed are left out: a request places its own. So is an overall verdict
+    that was fitted to people's own, which only a label file holds.
     """
     if view.contract is None:
         return CalibrationPlan(rule=str(view.rule))
-    return replace(plan_of(view.contract), placed=())
+    return replace(plan_of(view.contract), placed=(), overall="rule")
 
 
 def plan_for(view: View, asked: CalibrationPlan) -> CalibrationPlan:
@@ -31,8 +32,8 @@ def plan_for(view: View, asked: CalibrationPlan) -> CalibrationPlan:
     Returns
     -------
     CalibrationPlan
-        With the score rule, the seed, the hold-out, learning, probabilities and the overall
-        verdict of the calibration, so that its scores are the ones that are shown.
+        With the score rule, the seed, the hold-out, learning and probabilities of the
+        calibration, so that its scores are the ones that are shown.
     """
     return replace(
         standing_plan(view),

@@ -220,6 +220,8 @@ def build_view(
     version: Hashable,
     contract: Contract | None,
     calibration: str | None,
+    *,
+    keep: bool,
 ) -> View:
     """Score a corpus as it is now, and apply a calibration.
 
@@ -235,6 +237,8 @@ def build_view(
         The calibration.
     calibration : str or None
         SHA-256 of its file.
+    keep : bool
+        Whether what is computed for it is kept on the disk.
 
     Raises
     ------
@@ -248,13 +252,15 @@ def build_view(
     source = TextSource(settings.prompt_vectors, settings.model, settings.device)
     if contract is None:
         prompt_set = choose_prompt_set(corpus, settings.prompts)
-        vectors, rule = prompt_vectors(corpus, prompt_set, source), MARGIN
-        scored = plain = score_corpus(corpus, vectors, rule)
+        vectors, rule = prompt_vectors(corpus, prompt_set, source, keep=keep), MARGIN
+        scored = plain = score_corpus(corpus, vectors, rule, keep=keep)
         levels = tuple(prompt_set.levels) or BINARY
     else:
-        vectors, rule = terms_of(corpus, contract, prompts=settings.prompts, source=source)
-        plain = score_corpus(corpus, vectors, rule)
-        scored = with_heads(plain, corpus, contract.heads)
+        vectors, rule = terms_of(
+            corpus, contract, prompts=settings.prompts, source=source, keep=keep
+        )
+        plain = score_corpus(corpus, vectors, rule, keep=keep)
+        scored = with_heads(plain, corpus, contract.heads, keep=keep)
         prompt_set, levels = vectors.prompt_set, contract.levels
     return View(
         version=version,

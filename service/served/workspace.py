@@ -24,11 +24,11 @@ from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.scoring.under_contract import PROMPTS_NOTE, TextSource
 from clipcal.calibrate.trial.what_if import Trial
 from clipcal.calibrate.workflow import material_of
-from clipcal.errors import ClipcalError, CorpusBusy
+from clipcal.errors import CalibrationError, ClipcalError, CorpusBusy, FingerprintMismatch
 from clipcal.index.lookup import change
 from clipcal.index.neighbours import refresh_index
 from clipcal.index.store import Corpus
-from clipcal.service.gate.problems import overloaded
+from clipcal.service.gate.problems import UnusableCalibrationError, overloaded
 from clipcal.service.served.once import Newest
 from clipcal.service.served.pictures import Pictures
 from clipcal.service.served.view import View, build_view
@@ -90,7 +90,7 @@ class Workspace:
         self._trials: Newest[Trial] = Newest(_PLANS)
         self._refresh_index()
         with suppress(ClipcalError):  # whoever asks is told
-            self.view()
+            self._now(keep=True)
 
     @contextmanager
     def writing(self) -> Iterator[Corpus]:
@@ -107,12 +107,41 @@ class Workspace:
     def view(self) -> View:
         """The corpus as it is now; one of many images may be some seconds old.
 
+        Nothing is written for it, so that who only asks changes no file.
+
+        Raises
+        ------
+        UnusableCalibrationError
+            If the calibration cannot be read, or is not of this corpus.
+        ClipcalError
+            If the corpus is empty, or has no text vectors.
+        """
+        return self._now(keep=False)
+
+    def labelling(self) -> View:
+        """The view, without the calibration where that cannot be applied: labels need none.
+
         Raises
         ------
         ClipcalError
-            If the corpus is empty, or the calibration cannot be read or is not of this corpus.
+            If the corpus is empty, or has no text vectors.
         """
-        calibration, contract = self._calibration() or (None, None)
+        try:
+            return self.view()
+        except UnusableCalibrationError:
+            return self._view(None, None, keep=False)
+
+    def _now(self, *, keep: bool) -> View:
+        applied = None
+        try:
+            applied = self._calibration()
+            return self._view(*(applied or (None, None)), keep=keep)
+        except (CalibrationError, FingerprintMismatch) as error:
+            if applied is None and isinstance(error, FingerprintMismatch):
+                raise  # of text vectors
+            raise UnusableCalibrationError(str(error)) from error
+
+    def _view(self, calibration: str | None, contract: Contract | None, *, keep: bool) -> View:
         applied = (calibration, self._prompts())
         recent = self._recent
         if recent is not None and recent.serves(applied):
@@ -120,7 +149,9 @@ class Workspace:
         version = (self.corpus.mark(), self.corpus.rows, *applied)
         view = self._views.get(
             version,
-            lambda: build_view(self.corpus, self.settings, version, contract, calibration),
+            lambda: build_view(
+                self.corpus, self.settings, version, contract, calibration, keep=keep
+            ),
         )
         if len(view.ids) >= LARGE:
             self._recent = _Recent(view, applied, time.monotonic() + STAYS)
@@ -199,6 +230,7 @@ class Workspace:
             source=TextSource(settings.prompt_vectors, settings.model, settings.device),
             plan=plan,
             scored=view.plain if plan.rule == str(view.rule) else None,
+            keep=False,
         )
         if not np.array_equal(found.scored.rows, view.scored.rows):
             raise overloaded("Images came or went meanwhile. Ask again.")
