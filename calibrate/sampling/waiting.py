@@ -65,9 +65,22 @@ def line_up(
         drawn = np.array(pending(corpus, category or "", rater), np.int64)
         places = first_places(drawn, scored.rows)
         return Line(len(places), places[:limit])
-    names = scored.categories if category is None else (category,)
-    lanes = [_lane(corpus, scored, contract, order, name) for name in names]
-    _require_thresholds(lanes, category)
+    categories = scored.categories if category is None else (category,)
+    return line_up_by_score(corpus, scored, contract, order, categories, limit=limit)
+
+
+def line_up_by_score(
+    corpus: Corpus,
+    scored: CorpusScores,
+    contract: Contract | None,
+    order: ByScore,
+    categories: Sequence[str],
+    *,
+    limit: int,
+) -> Line:
+    """Line up images for their scores in some categories; see `line_up`."""
+    lanes = [_lane(corpus, scored, contract, order, category) for category in categories]
+    _require_thresholds(lanes, categories)
     return queue(order, lanes, scored.rows, limit)
 
 
@@ -91,10 +104,10 @@ def _thresholds(contract: Contract | None, category: str, order: ByScore) -> Flo
     return np.array([edge for edge in edges if edge is not None], np.float64)
 
 
-def _require_thresholds(lanes: Sequence[Lane], category: str | None) -> None:
+def _require_thresholds(lanes: Sequence[Lane], categories: Sequence[str]) -> None:
     if any(len(lane.thresholds) for lane in lanes):
         return
-    of = "" if category is None else f" of '{category}'"
+    of = f" of '{categories[0]}'" if len(categories) == 1 else ""
     raise CalibrationError(
         f"There is no threshold{of} yet, so that nothing is flagged and nothing lies near one. "
         f"Label what is suggested (clipcal suggest), then fit one: "

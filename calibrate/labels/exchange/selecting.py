@@ -8,10 +8,10 @@ import numpy as np
 
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.sampling.pending import pending
-from clipcal.calibrate.sampling.queue import ByScore, Lane, first_places, queue
+from clipcal.calibrate.sampling.queue import ByScore, first_places
+from clipcal.calibrate.sampling.waiting import line_up_by_score
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.errors import LabelError
-from clipcal.index.chosen import labelled_rows
 from clipcal.index.judgements import Origin
 from clipcal.index.roster import roster
 from clipcal.index.store import Corpus
@@ -71,7 +71,7 @@ def images_by_score(
     corpus : Corpus
         The corpus.
     order : {"flagged", "near"}
-        Which; see `clipcal.calibrate.sampling.queue.queue`. It is their origin, too.
+        Which; see `clipcal.calibrate.sampling.waiting.line_up`. It is their origin, too.
     scored : CorpusScores
         The corpus under the contract.
     contract : Contract
@@ -88,22 +88,16 @@ def images_by_score(
 
     Raises
     ------
+    CalibrationError
+        If there is no threshold that could flag or be near.
     LabelError
         If there is no such image.
     """
-    lanes = [
-        Lane(scored.column(name), _thresholds(contract, name), labelled_rows(corpus, name))
-        for name in categories
-    ]
-    places = queue(order, lanes, scored.rows, limit).places
+    line = line_up_by_score(corpus, scored, contract, order, categories, limit=limit)
+    places = line.places
     if not len(places):
         raise LabelError(
             f"No image without a label is {order} in {', '.join(categories)}. Draw images to "
             f"label: clipcal suggest -n 40"
         )
     return dict.fromkeys(roster(corpus)[0][places].tolist(), order)
-
-
-def _thresholds(contract: Contract, category: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    cuts = contract.categories.get(category, {}).values()
-    return np.array([cut.threshold for cut in cuts if cut.threshold is not None], np.float64)
