@@ -12,18 +12,15 @@ says too much. Only what is certified holds wherever the search ends; see
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
-from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.cuts.by_hand import kept, placed_at, refuse_upside_down, upper_placed_at
 from clipcal.calibrate.cuts.estimates import count_flags, measure, rates_at
 from clipcal.calibrate.cuts.fit import level_phrase, with_upper
-from clipcal.calibrate.cuts.sample import Sample
 from clipcal.calibrate.cuts.sentences import Subject, describe
-from clipcal.calibrate.cuts.targets import Goal
 from clipcal.calibrate.cuts.thresholds import Fitted, Place
 from clipcal.calibrate.labels.table import UNKNOWN
 from clipcal.calibrate.records import Cut
@@ -36,7 +33,7 @@ from clipcal.calibrate.report.histogram import (
     count_groups,
     limits_of,
 )
-from clipcal.calibrate.scoring.scores import Scores, decide
+from clipcal.calibrate.scoring.scores import decide
 from clipcal.calibrate.trial.answers import (
     EQUAL_COSTS,
     Costs,
@@ -62,19 +59,13 @@ class Trial(Ground):
     Safe to ask from several threads: what is kept is only ever made once more.
     """
 
-    def __init__(
-        self,
-        scores: Scores,
-        sample: Sample,
-        goal: Goal,
-        categories: Sequence[str],
-        levels: Sequence[str],
-        contract: Contract | None = None,
-        population: str = "",
-    ) -> None:
-        super().__init__(scores, sample, goal, categories, levels, contract, population)
-        self._histograms: dict[tuple[str, int], Histogram] = {}
-        self._curves: dict[Place, tuple[RatesAt, ...]] = {}
+    @cached_property
+    def _histograms(self) -> dict[tuple[str, int], Histogram]:
+        return {}
+
+    @cached_property
+    def _curves(self) -> dict[Place, tuple[RatesAt, ...]]:
+        return {}
 
     def at(
         self,
