@@ -103,6 +103,7 @@ def suggest_command(
       clipcal suggest -n 200 --category Violence --audit 1 -o round2.csv
     """
     from clipcal.calibrate.contract import Contract
+    from clipcal.calibrate.sampling.drawn import draw_until_kept
     from clipcal.calibrate.sampling.suggest import Wish, suggest
     from clipcal.calibrate.scoring.under_contract import (
         TextSource,
@@ -120,9 +121,11 @@ def suggest_command(
         scored = score_with(corpus, prompts, source)
     else:
         scored = scores_under_contract(corpus, contract, prompts=prompts, source=source)
-    drawn = suggest(corpus, scored, contract, Wish(images, category, audit, method, seed))
+    wish = Wish(images, category, audit, method, seed)
     first, judged = not corpus.labels(), judged_images(corpus) > 0
-    number = drawn.keep(corpus, output)
+    drawn, number = draw_until_kept(
+        lambda: suggest(corpus, scored, contract, wish), lambda made: made.keep(corpus, output)
+    )
     notes = _notes(drawn, contract, images)
     for note in notes:
         say(note, quiet=as_json)

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from clipcal.errors import CorpusBusy, StoreError
+from clipcal.errors import CorpusBusy, DrawOutdated, StoreError
 from clipcal.index.database import (
     DATABASE,
     check_version,
@@ -236,6 +236,7 @@ class Corpus(Reading):
         category: str = "",
         frame: int,
         given: Sequence[int] = (),
+        after: int | None = None,
     ) -> int:
         """Keep which images were drawn to be labelled, all or nothing; returns the round's number.
 
@@ -254,10 +255,19 @@ class Corpus(Reading):
         given : sequence of int
             Rows that have labels without ever having been suggested. Those that an earlier
             round found so keep that round.
+        after : int, optional
+            The number of the last round that the draw knows of, 0 for none; by default nobody
+            asks.
+
+        Raises
+        ------
+        DrawOutdated
+            If a round came since; then nothing is kept.
         """
         audit = sum(one[2] for one in drawn)
         about = (_now(), method, seed, category, frame, audit, len(drawn) - audit, self.rows)
         with self.transaction() as database:
+            _refuse_rounds_since(database, after)
             cursor = database.execute(
                 "INSERT INTO rounds (created, method, seed, category, frame, audit, picked, rows)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -284,6 +294,15 @@ class Corpus(Reading):
     def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """Do all of what the block writes or nothing, for the other modules of this folder."""
         return transaction(self.path, self._database)
+
+
+def _refuse_rounds_since(database: sqlite3.Connection, after: int | None) -> None:
+    ((last,),) = database.execute("SELECT coalesce(max(number), 0) FROM rounds")
+    if after is not None and last != after:
+        raise DrawOutdated(
+            f"Somebody else drew round {last} in the meantime, and this draw does not know of it. "
+            f"Nothing was kept. Draw again: clipcal suggest"
+        )
 
 
 def _mark(database: sqlite3.Connection) -> None:

@@ -15,11 +15,13 @@ from conftest import DIM, IDENTITY
 from clipcal.calibrate.contract import Contract, _seal
 from clipcal.calibrate.sampling import history
 from clipcal.calibrate.sampling.design import missing_beside_chosen, sample_design
+from clipcal.calibrate.sampling.drawn import Drawn, draw_until_kept
 from clipcal.calibrate.sampling.pending import pending
 from clipcal.calibrate.sampling.suggest import Wish, suggest
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.calibrate.statistics.bounds import recall_threshold
 from clipcal.cli import app
+from clipcal.errors import DrawOutdated
 from clipcal.index.judgements import Origin, Said, judge, standing, undo
 from clipcal.index.store import Corpus, Outcome
 from clipcal.prompts.encode import TextVectors
@@ -241,9 +243,40 @@ def test_a_second_rater_is_asked_for_what_the_first_has_labelled(corpus: Corpus)
 
 
 def test_a_draw_is_remembered_without_a_sheet_as_with_one(corpus: Corpus, tmp_path: Path) -> None:
-    drawn = suggest(corpus, SCORED, None, Wish(20))
-    assert (drawn.remember(corpus), drawn.keep(corpus, tmp_path / "sheet.csv")) == (1, 2)
-    assert rows_of(corpus, 1).tolist() == rows_of(corpus, 2).tolist()
+    assert suggest(corpus, SCORED, None, Wish(20)).remember(corpus) == 1
+    kept = suggest(corpus, SCORED, None, Wish(20)).keep(corpus, tmp_path / "sheet.csv")
+    assert kept == 2
+    assert len(rows_of(corpus, 1)) == len(rows_of(corpus, 2)) == 20
+
+
+def test_of_two_draws_made_at_once_one_is_kept_and_the_other_is_drawn_again(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    other = Corpus.open(corpus.path)
+    ready = [suggest(one, SCORED, None, Wish(20)) for one in (corpus, other)]
+    assert ready[0].remember(corpus) == 1
+    sheet = tmp_path / "sheet.csv"
+    with pytest.raises(DrawOutdated, match="drew round 1 in the meantime"):
+        ready[1].keep(other, sheet)
+    assert not sheet.exists()
+    assert len(other.rounds()) == 1
+
+    def draw() -> Drawn:
+        return ready.pop() if len(ready) > 1 else suggest(other, SCORED, None, Wish(20))
+
+    drawn, number = draw_until_kept(draw, lambda made: made.keep(other, sheet))
+    assert number == 2
+    rows = [set(rows_of(corpus, n).tolist()) for n in (1, 2)]
+    assert rows[0].isdisjoint(rows[1])
+    assert {NAMES.index(one.image) for one in drawn.suggestions} == rows[1]
+
+
+def test_who_never_gets_a_turn_is_told(corpus: Corpus) -> None:
+    stale = suggest(corpus, SCORED, None, Wish(20))
+    stale.remember(corpus)
+    with pytest.raises(DrawOutdated):
+        draw_until_kept(lambda: stale, lambda made: made.remember(corpus))
+    assert len(corpus.rounds()) == 1
 
 
 # --- a calibration ----------------------------------------------------------------------------

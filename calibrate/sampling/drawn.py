@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from clipcal.errors import CalibrationError
+from clipcal.errors import CalibrationError, DrawOutdated
 from clipcal.files import replacing
 from clipcal.index.store import Corpus
 
 Method = Literal["importance", "stratified"]
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ class Drawn:
     wish: Wish
     _drawn: tuple[tuple[int, float, bool], ...]
     _given: tuple[int, ...]
+    _after: int  # the number of the last round that was known
 
     @property
     def exhausted(self) -> bool:
@@ -111,6 +115,8 @@ class Drawn:
 
         Raises
         ------
+        DrawOutdated
+            If a round came since the draw was made.
         StoreError
             If the corpus cannot be written.
         """
@@ -121,6 +127,7 @@ class Drawn:
             category=self.wish.category,
             frame=self.frame,
             given=self._given,
+            after=self._after,
         )
 
     def keep(self, corpus: Corpus, sheet: Path) -> int:
@@ -142,6 +149,8 @@ class Drawn:
         ------
         CalibrationError
             If the file exists or cannot be written.
+        DrawOutdated
+            If a round came since the draw was made.
         StoreError
             If the corpus cannot be written.
         """
@@ -167,3 +176,33 @@ class Drawn:
         rows = [("image", *self.categories), *((one.image, *blank) for one in self.suggestions)]
         csv.writer(text, lineterminator="\n").writerows(rows)
         return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def draw_until_kept(draw: Callable[[], Drawn], keep: Callable[[Drawn], int]) -> tuple[Drawn, int]:
+    """Draw and keep; where somebody else's round came in between, draw again.
+
+    Parameters
+    ----------
+    draw : callable
+        Makes a draw of what the corpus knows now.
+    keep : callable
+        Keeps it, and returns the number of the round.
+
+    Returns
+    -------
+    drawn : Drawn
+        What was kept.
+    number : int
+        Of its round.
+
+    Raises
+    ------
+    DrawOutdated
+        If a round came in between five times in a row.
+    """
+    for _ in range(_TRIES - 1):
+        drawn = draw()
+        with suppress(DrawOutdated):
+            return drawn, keep(drawn)
+    drawn = draw()
+    return drawn, keep(drawn)

@@ -129,6 +129,7 @@ def suggest(
             *((int(row), float(p), False) for row, p in zip(picked, inclusion, strict=True)),
         ),
         _given=tuple(known.given.tolist()),
+        _after=history.following - 1,
     )
 
 
