@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from page_case import OpenPage, browser, demo_copy, demo_folder, open_page, shared
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from served_case import Served, serving
 
 __all__ = ["browser", "demo_copy", "demo_folder", "open_page", "shared"]
@@ -44,6 +44,33 @@ def test_every_page_is_reached_by_keys_and_shows_its_own(
         page.keyboard.press("Escape")
         expect(keys).to_be_hidden()
     assert len(shown) == len(PAGES)
+
+
+def test_a_page_that_is_left_before_it_came_leaves_no_trace(
+    shared: Served, open_page: OpenPage
+) -> None:
+    page = open_page(shared, "#/classify")
+    arrived(page, "classify")
+    held: list[Route] = []
+    page.route("**/v1/calibration", held.append)
+    with page.expect_request("**/v1/calibration"):
+        page.keyboard.press("g")
+        page.keyboard.press("t")
+    page.keyboard.press("g")
+    page.keyboard.press("r")
+    arrived(page, "review")
+    address = page.url
+    (late,) = held
+    with page.expect_response("**/v1/calibration"):
+        late.continue_()
+    arrived(page, "review")
+    expect(page).to_have_title("Review · clipcal")
+    assert page.url == address
+    expect(page.get_by_role("slider")).to_have_count(0)
+    page.keyboard.press("?")
+    keys = page.get_by_role("dialog", name="Keys")
+    expect(keys).to_contain_text("Skip this image")
+    expect(keys).not_to_contain_text("Raise the threshold")
 
 
 def test_no_page_is_wider_than_a_phone(shared: Served, open_page: OpenPage) -> None:

@@ -19,8 +19,10 @@ let unmount = null;
 let shown = 0;
 
 /**
- * Show the page that the address names. A page that came too late is not mounted.
+ * Show the page that the address names.
  *
+ * What a page waits for it fetches in `load`, which draws nothing; `mount` draws at once. So a page
+ * that came too late leaves no trace, and what is there of the one before takes no more clicks.
  * What `mount` gives ends the page; where it has an `update`, that is told other parameters of the
  * same page instead.
  */
@@ -32,19 +34,21 @@ async function show() {
   leave();
   current = name;
   mark(name);
-  const root = document.getElementById("page");
+  const root = set(document.getElementById("page"), { inert: true, "aria-busy": true });
   try {
     const { page } = await PAGES[name]();
+    const loaded = await page.load(params);
     if (turn !== shown) return;
     document.title = `${page.title} · clipcal`;
     replace(root);
     root.className = `page-${name}`;
     scrollTo(0, 0);
-    const end = (await page.mount(root, params)) ?? null;
-    if (turn === shown) unmount = end;
-    else end?.();
+    set(root, { inert: false, "aria-busy": null });
+    unmount = page.mount(root, params, loaded);
   } catch (error) {
-    if (turn === shown) replace(root, problemNote(error, show));
+    if (turn !== shown) return;
+    set(root, { inert: false, "aria-busy": null });
+    replace(root, problemNote(error, show));
   }
 }
 

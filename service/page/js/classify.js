@@ -301,8 +301,8 @@ function keysOf(view) {
 
 export const page = {
   title: "Classify",
-  async mount(root, params) {
-    const [sets, { levels }] = await Promise.all([get("prompts"), loadCategories()]);
+  load: () => Promise.all([get("prompts"), loadCategories()]),
+  mount(root, params, [sets, { levels }]) {
     const view = new Classify(root, sets, levels);
     const forget = keys.page(keysOf(view));
     const undrop = whenDropped(root, (files) => view.take(files));

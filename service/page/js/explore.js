@@ -172,7 +172,7 @@ class Explore {
       Object.keys(changed).every((name) => ["category", "order"].includes(name));
     const cleared = Object.fromEntries(SEARCHES.map((name) => [name, ""]));
     this.#params = { ...this.#params, ...(search ? cleared : {}), ...changed, open: "" };
-    keep(this.#params, { push: true });
+    keep("explore", this.#params, { push: true });
     if (searching && !search) {
       this.filters.show(this.#params, true);
       return this.sheet.recaption();
@@ -183,14 +183,14 @@ class Explore {
   searchBy(file) {
     this.#file = file;
     this.#params = { category: this.category };
-    keep(this.#params, { push: true });
+    keep("explore", this.#params, { push: true });
     this.run();
   }
 
   endSearch() {
     this.#file = null;
     this.#params = Object.fromEntries(FILTERS.map((name) => [name, this.#params[name] ?? ""]));
-    keep(this.#params, { push: true });
+    keep("explore", this.#params, { push: true });
     this.run();
   }
 
@@ -221,7 +221,7 @@ class Explore {
   open(item) {
     const was = this.#params.open;
     this.#params = { ...this.#params, open: String(item.id) };
-    keep(this.#params, { push: !was });
+    keep("explore", this.#params, { push: !was });
     this.#showOpen();
   }
 
@@ -235,7 +235,7 @@ class Explore {
 
   close() {
     this.#params = { ...this.#params, open: "" };
-    keep(this.#params);
+    keep("explore", this.#params);
     this.#showOpen();
     this.sheet.focus();
   }
@@ -355,8 +355,8 @@ class Explore {
 
 export const page = {
   title: "Explore",
-  async mount(root, params) {
-    const [reply, cuts] = await Promise.all([loadCategories({ fresh: true }), savedCuts()]);
+  load: () => Promise.all([loadCategories({ fresh: true }), savedCuts()]),
+  mount(root, params, [reply, cuts]) {
     const view = new Explore(root, params, reply, cuts);
     const forget = keys.page(keysOf(view));
     const undrop = whenDropped(root, ([file]) => view.searchBy(file));

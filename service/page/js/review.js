@@ -19,8 +19,8 @@ const HIDDEN = "clipcal.review.hidden";
 
 export const page = {
   title: "Review",
-  async mount(root) {
-    const categories = await loadCategories();
+  load: () => loadCategories(),
+  mount(root, _, categories) {
     let review = null;
     const begin = () => {
       review?.close();
@@ -123,7 +123,7 @@ class Review {
 
   #choose({ category = this.category, order = this.order }) {
     Object.assign(this, { category, order });
-    keep({ category, queue: order });
+    keep("review", { category, queue: order });
     // Chosen by pointer, the list gives the keys back to the page; by keys, one goes on choosing.
     if (this.pointed) this.root.focus({ preventScroll: true });
     this.#ask();

@@ -20,9 +20,13 @@ export function go(page, params) {
   location.hash = hrefOf(page, params);
 }
 
-/** Keep what the page shows in the address; with `push` the way back leads to what was before. */
-export function keep(params, { push = false } = {}) {
-  const href = hrefOf(route().page, params);
+/**
+ * Keep what `page` shows in the address, unless another page is there by now; with `push` the way
+ * back leads to what was before.
+ */
+export function keep(page, params, { push = false } = {}) {
+  if (route().page !== page) return;
+  const href = hrefOf(page, params);
   if (push && href !== location.hash) history.pushState(null, "", href);
   else history.replaceState(null, "", href);
 }

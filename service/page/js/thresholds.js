@@ -24,18 +24,20 @@ const draft = new Draft(null);
 
 export const page = {
   title: "Thresholds",
-  async mount(root, params) {
-    const [categories] = await Promise.all([loadCategories({ fresh: true }), loadCalibration()]);
+  load: () => Promise.all([loadCategories({ fresh: true }), loadCalibration()]),
+  mount(root, params, [categories, calibration]) {
+    draft.rebase(calibration);
     const thresholds = new Thresholds(root, categories, params);
     return () => thresholds.close();
   },
 };
 
-async function loadCalibration() {
-  draft.rebase(await get("calibration").catch((problem) => {
+/** The calibration that is saved, or null where there is none yet. */
+function loadCalibration() {
+  return get("calibration").catch((problem) => {
     if (problem.status === 404) return null;
     throw problem;
-  }));
+  });
 }
 
 function rememberedCosts() {
@@ -119,7 +121,7 @@ class Thresholds {
 
   #choose({ category = this.category, level = this.level }) {
     Object.assign(this, { category, level });
-    keep({ category, level: this.levels.length > 2 ? level : null });
+    keep("thresholds", { category, level: this.levels.length > 2 ? level : null });
     this.select.value = category;
     this.trier.forget();
     this.#drawAll();
@@ -364,7 +366,8 @@ class Thresholds {
   async #settle(outcome) {
     if (outcome === "saved") draft.clear();
     else if (outcome !== "conflict" || !(await tellConflict())) return;
-    await Promise.all([loadCalibration(), loadCategories({ fresh: true })]);
+    const [calibration] = await Promise.all([loadCalibration(), loadCategories({ fresh: true })]);
+    draft.rebase(calibration);
     this.#choose({});
     if (outcome === "saved") await tellHowToApply();
   }
