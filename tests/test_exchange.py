@@ -24,7 +24,7 @@ from clipcal.calibrate.labels.exchange.naming import relative_names
 from clipcal.calibrate.labels.exchange.records import FORMATS, Format, Given, Predicted, Read
 from clipcal.calibrate.labels.matching import match_images
 from clipcal.calibrate.labels.pool import FILE, pool_csv
-from clipcal.errors import LabelError
+from clipcal.errors import BatchTaken, LabelError
 from clipcal.index.judgements import Said, chosen_rows, history, judge, standing
 from clipcal.index.store import Corpus, Outcome
 
@@ -578,6 +578,33 @@ def test_an_import_is_undone_at_once_whoever_said_it(corpus):
     assert undo_import(corpus, "x") == ()
     with pytest.raises(LabelError, match="labels history"):
         undo_import(corpus, "y")
+
+
+def test_a_batch_that_is_sent_again_writes_nothing_even_where_more_was_said_since(corpus):
+    labels = [one("a/1.png"), one("b/1.png", rater="bob")]
+    import_labels(corpus, labels, batch="x")
+    judge(corpus, "later", [Said(1, "gore", "no")], rater="ann", origin="given")
+    assert import_labels(corpus, labels, batch="x").written == 0
+    assert (1, "gore", "no", "ann") in stands(corpus)
+
+
+def test_an_import_that_was_cut_short_goes_on_under_its_name(corpus):
+    labels = [one("a/1.png"), one("b/1.png", rater="bob")]
+    judge(corpus, "x/given/ann", [Said(1, "gore", "yes")], rater="ann", origin="given")
+    assert import_labels(corpus, labels, batch="x").written == 1
+    assert {rater for *_, rater in stands(corpus)} == {"ann", "bob"}
+
+
+@pytest.mark.parametrize("undone", [False, True])
+def test_the_name_of_a_batch_is_taken_for_other_labels_and_once_it_is_undone(corpus, undone):
+    import_labels(corpus, [one("a/1.png")], batch="x")
+    if undone:
+        undo_import(corpus, "x")
+    before = stands(corpus)
+    labels = [one("a/1.png")] if undone else [one("b/1.png")]
+    with pytest.raises(BatchTaken, match="new name"):
+        import_labels(corpus, labels, batch="x")
+    assert stands(corpus) == before
 
 
 def test_the_files_own_labels_come_back_as_the_same(corpus):

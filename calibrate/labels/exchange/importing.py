@@ -11,8 +11,18 @@ from clipcal.calibrate.labels.exchange.records import Given
 from clipcal.calibrate.labels.matching import NO_ROW, match_images, plain_path
 from clipcal.calibrate.labels.pool import FILE
 from clipcal.calibrate.labels.sheet import name_key
-from clipcal.errors import LabelError
-from clipcal.index.judgements import CHOSEN, Judgement, Origin, Said, history, judge, standing, undo
+from clipcal.errors import BatchTaken, LabelError
+from clipcal.index.judgements import (
+    CHOSEN,
+    Judgement,
+    Origin,
+    Said,
+    history,
+    judge,
+    rater_of,
+    standing,
+    undo,
+)
 from clipcal.index.roster import roster
 from clipcal.index.shards import Rows
 from clipcal.index.store import Corpus
@@ -92,8 +102,8 @@ def import_labels(
         As `read_exchange` reads them.
     batch : str
         A name for all of it that nothing else has. Where there are several raters or origins,
-        each has a batch of its own below it, such as ``BATCH/given/ann``; asking again writes
-        nothing twice.
+        each has a batch of its own below it, such as ``BATCH/given/ann``; asking again for the
+        same writes nothing twice, and goes on where an earlier call was cut short.
     dry_run : bool
         Only say what would happen.
 
@@ -104,8 +114,10 @@ def import_labels(
 
     Raises
     ------
+    BatchTaken
+        If other labels were kept as this batch, or it was undone; then nothing is written.
     StoreError
-        If the batch is another rater's, or the corpus cannot be written.
+        If the corpus cannot be written.
     """
     found = _find(corpus, given)
     known = _known(corpus)
@@ -119,9 +131,10 @@ def import_labels(
             said = Said(item, one.category, one.level)
             pending.setdefault((one.origin, rater), []).append(said)
     names = _batches(batch, given)
+    fresh = [who for who in pending if not _repeated(corpus, names[who], who[1], pending[who])]
     # What was seen for its scores comes last: of cells that have both it makes no chosen ones.
-    order = sorted(pending, key=lambda who: who[0] in CHOSEN)
-    written = 0 if dry_run else sum(_keep(corpus, names, who, pending[who]) for who in order)
+    fresh.sort(key=lambda who: who[0] in CHOSEN)
+    written = 0 if dry_run else sum(_keep(corpus, names, who, pending[who]) for who in fresh)
     return Imported(
         batch=batch,
         written=written,
@@ -194,6 +207,27 @@ def _batches(batch: str, given: Iterable[Given]) -> dict[tuple[Origin, str], str
         (origin, rater): batch if len(pairs) == 1 else f"{batch}/{origin}/{rater}"
         for origin, rater in pairs
     }
+
+
+def _repeated(corpus: Corpus, batch: str, rater: str, said: Sequence[Said]) -> bool:
+    """Whether all of this was kept as this batch; BatchTaken where only the name was.
+
+    What stands otherwise by now was said again since, and nobody who repeats himself after a lost
+    reply means to take that back.
+    """
+    if rater_of(corpus, batch) is None:
+        return False
+    kept = {
+        (one.item, one.category, one.level)
+        for one in journal(corpus, rater)
+        if one.batch == batch and one.undone is None
+    }
+    if not {(one.item, one.category, one.level) for one in said} <= kept:
+        raise BatchTaken(
+            f"The batch {batch!r} was kept with other labels, or was undone. Give the file a new "
+            f"name of a batch, then import it again."
+        )
+    return True
 
 
 def _keep(
