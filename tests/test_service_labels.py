@@ -70,6 +70,26 @@ def test_a_batch_is_its_raters(case: Case) -> None:
         assert "ann" in reply.json()["detail"]
 
 
+def test_what_is_meant_for_another_corpus_is_refused_and_this_one_s_name_lasts(
+    case: Case, folder: Path
+) -> None:
+    here = case.get("categories").json()["corpus"]
+    assert here == case.get("health").json()["corpus"] != ""
+    other = "0" * 32
+    for reply in (
+        case.post("labels", body(corpus=other)),
+        case.post("labels", body(corpus=other, preview=True)),
+    ):
+        assert (reply.status_code, "another corpus" in reply.json()["detail"]) == (409, True)
+    assert said(case.settings.corpus) == {}
+    assert case.post("labels", body(corpus=here)).status_code == 201
+    undo = {"batch": "some-batch", "rater": "ann"}
+    assert case.post("labels/undo", {**undo, "corpus": other}).status_code == 409
+    assert case.post("labels/undo", {**undo, "corpus": here}).json()["undone"] == 1
+    for again in closing(served(folder)):
+        assert again.get("health").json()["corpus"] == here
+
+
 def test_new_changed_and_same_are_told_against_what_this_rater_says(case: Case) -> None:
     case.label({1: "positive", 2: "positive", 3: "positive"})
     case.label({4: "positive"}, rater="bob")

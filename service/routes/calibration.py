@@ -55,6 +55,7 @@ def list_categories(serving: Serving) -> CategoriesReply:
         images=len(view.ids),
         labelled=len(serving.workspace.pool(view).match.rows),
         calibration=view.calibration,
+        corpus=serving.workspace.identity,
     )
 
 

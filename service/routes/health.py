@@ -51,6 +51,7 @@ def health(
         problem=problem and without_paths(problem, settings),
         images=corpus.count("embedded") if view is None else len(view.ids),
         failed=corpus.count("failed"),
+        corpus=serving.workspace.identity,
         calibration=view and view.calibration,
         seconds=round(time.monotonic() - _STARTED, 3),
     )

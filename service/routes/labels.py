@@ -38,7 +38,12 @@ from clipcal.service.schemas.labels import (
     Raters,
     UndoLabels,
 )
-from clipcal.service.served.asked import require_labels, require_number, require_owner
+from clipcal.service.served.asked import (
+    require_corpus,
+    require_labels,
+    require_number,
+    require_owner,
+)
 from clipcal.service.served.view import View
 
 router = APIRouter(prefix="/v1", tags=["labels"])
@@ -87,6 +92,7 @@ def give_labels(serving: Serving, given: GiveLabels, response: Response) -> Labe
     again when the batch is undone.
     """
     require_number(serving.settings, len(given.labels))
+    require_corpus(given.corpus, serving.workspace.identity)
     levels = {(one.item, one.category): one.level for one in given.labels}
     if given.preview:
         response.status_code = 200
@@ -111,6 +117,7 @@ def give_labels(serving: Serving, given: GiveLabels, response: Response) -> Labe
 )
 def undo_labels(serving: Serving, batch: UndoLabels) -> LabelsUndone:
     """Undo all labels of a batch; what the rater said before stands again."""
+    require_corpus(batch.corpus, serving.workspace.identity)
     with serving.workspace.writing() as corpus:
         owner = rater_of(corpus, batch.batch)
         if owner is not None:

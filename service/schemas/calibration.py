@@ -61,7 +61,10 @@ class CalibrationView(Reply):
 
 
 class CategoriesReply(Reply):
-    """The categories that are served, and the calibration's hash, if there is one."""
+    """The categories that are served, and the calibration's hash, if there is one.
+
+    `corpus` tells one corpus from another; it is "" where the corpus may not be written.
+    """
 
     prompts: str
     levels: list[str]
@@ -69,6 +72,7 @@ class CategoriesReply(Reply):
     images: int
     labelled: int
     calibration: str | None
+    corpus: str
 
 
 class PromptSets(Reply):

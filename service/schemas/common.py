@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 _NAME = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=_NAME)]
 
+# As `corpus` of /v1/categories has it: other ids are another corpus's.
+Identity = Annotated[str, Field(min_length=1, max_length=64)]
+
 
 class Request(BaseModel):
     """A request's body; fields that it does not know are refused."""

@@ -9,6 +9,7 @@ class Health(Reply):
     """What runs where. `provider` is what computes, not what was asked for.
 
     The encoder is opened by the first request that needs it: until then `provider` is None.
+    `corpus` tells one corpus from another, as it does in the categories' reply.
     """
 
     status: str
@@ -22,6 +23,7 @@ class Health(Reply):
     problem: str | None
     images: int
     failed: int
+    corpus: str
     calibration: str | None
     seconds: float
 

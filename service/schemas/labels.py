@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from clipcal.service.schemas.common import Name, Reply, Request
+from clipcal.service.schemas.common import Identity, Name, Reply, Request
 
 Origin = Literal["given", "random", "suggested", "flagged", "near", "search"]
 ExchangeFormat = Literal["csv", "label-studio", "coco", "imagefolder"]
@@ -29,7 +29,7 @@ class GiveLabels(Request):
     `batch` is made by the client, and the same batch is kept once however often it is sent.
     `origin` tells how the images came to be seen: those that were flagged, near a threshold or
     searched for were chosen for their scores, and their labels back no guarantee.
-    With `preview` nothing is written.
+    With `preview` nothing is written. With `corpus` they are refused by any other than that one.
     """
 
     batch: Batch
@@ -37,6 +37,7 @@ class GiveLabels(Request):
     origin: Origin
     labels: list[Label] = Field(min_length=1, max_length=5_000)
     preview: bool = False
+    corpus: Identity | None = None
 
 
 class LabelsKept(Reply):
@@ -54,11 +55,12 @@ class UndoLabels(Request):
     """Take a batch back, whole.
 
     With `rater` it must be this rater's; an import, which may hold several raters' labels, is
-    taken back without.
+    taken back without. With `corpus` any other than that one refuses.
     """
 
     batch: str = Field(min_length=1, max_length=1_000)
     rater: Name | None = None
+    corpus: Identity | None = None
 
 
 class LabelsUndone(Reply):

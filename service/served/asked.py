@@ -82,6 +82,16 @@ def require_owner(corpus: Reading, batch: str, raters: Collection[str]) -> str |
     return owner
 
 
+def require_corpus(meant: str | None, served: str) -> None:
+    """Refuse what is meant for another corpus than the one that is served: 409."""
+    if meant is not None and meant != served:
+        raise conflict(
+            "These labels belong to another corpus than the one that is served here, whose images "
+            "have the same ids. Send them where that corpus is served: `corpus` of /v1/categories "
+            "tells."
+        )
+
+
 def _require_items(view: View, items: Sequence[int]) -> None:
     asked = np.array(items, np.int64)
     unknown = asked[~np.isin(asked, view.ids)].tolist()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+import uuid
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ Stamp = tuple[int, int, int] | None  # of a file: modified, size, inode; None wh
 LARGE: Final = 200_000  # images, from which on a view is not made anew after every commit
 STAYS: Final = 5.0  # seconds that it stays while another process embeds
 _PLANS: Final = 4
+_IDENTITY: Final = "identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,15 @@ class Workspace:
         self._pools: Newest[Pool] = Newest(2)
         self._materials: Newest[Material] = Newest(_PLANS)
         self._trials: Newest[Trial] = Newest(_PLANS)
+        self._identify()
         self._refresh_index()
         with suppress(ClipcalError):  # whoever asks is told
             self._now(keep=True)
+
+    @property
+    def identity(self) -> str:
+        """What tells this corpus from another one served here later; "" where none can be kept."""
+        return self.corpus.noted(_IDENTITY) or ""
 
     @contextmanager
     def writing(self) -> Iterator[Corpus]:
@@ -235,6 +243,12 @@ class Workspace:
         if not np.array_equal(found.scored.rows, view.scored.rows):
             raise overloaded("Images came or went meanwhile. Ask again.")
         return found
+
+    def _identify(self) -> None:
+        """Give the corpus an identity, unless it has one or nobody may write."""
+        with suppress(ClipcalError, OSError), self.writing() as corpus:
+            if not self.identity:
+                corpus.note(_IDENTITY, uuid.uuid4().hex)
 
     def _refresh_index(self) -> None:
         """Bring the index up to the corpus, unless another process writes or nobody may."""
