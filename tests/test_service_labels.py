@@ -52,11 +52,22 @@ def test_a_label_is_in_the_corpus_when_it_is_acknowledged(case: Case) -> None:
 
 def test_the_same_batch_is_kept_once_however_often_it_is_sent(case: Case) -> None:
     case.post("labels", body())
-    changed = body(labels=[{"item": 8, "category": "fire", "level": "negative"}])
-    reply = case.post("labels", changed)
-    assert (reply.status_code, reply.json()["again"]) == (201, True)
+    for _ in range(2):
+        reply = case.post("labels", body())
+        assert (reply.status_code, reply.json()["again"]) == (201, True)
     assert said(case.settings.corpus) == {(7, "fire", "ann"): "positive"}
     assert len(case.get("labels").json()["labels"]) == 1
+
+
+def test_a_batch_that_was_kept_with_other_labels_or_was_undone_is_refused(case: Case) -> None:
+    case.post("labels", body())
+    other = body(labels=[{"item": 8, "category": "fire", "level": "negative"}])
+    reply = case.post("labels", other)
+    assert (reply.status_code, "some-batch" in reply.json()["detail"]) == (409, True)
+    assert said(case.settings.corpus) == {(7, "fire", "ann"): "positive"}
+    case.post("labels/undo", {"batch": "some-batch", "rater": "ann"})
+    assert case.post("labels", body()).status_code == 409
+    assert said(case.settings.corpus) == {}
 
 
 def test_a_batch_is_its_raters(case: Case) -> None:

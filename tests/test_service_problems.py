@@ -21,10 +21,12 @@ from service_case import (
 )
 
 from clipcal.errors import (
+    BatchTaken,
     BundleError,
     CalibrationError,
     ClipcalError,
     CorpusBusy,
+    DrawOutdated,
     FingerprintMismatch,
     LabelError,
     PromptError,
@@ -73,6 +75,8 @@ def test_a_parameter_that_is_not_there_is_refused(service: Service) -> None:
         (SourceError, 404),
         (FingerprintMismatch, 409),
         (CorpusBusy, 503),
+        (DrawOutdated, 503),
+        (BatchTaken, 409),
         (StoreError, 503),
         (ProviderError, 503),
         (BundleError, 503),
@@ -95,7 +99,7 @@ def test_every_kind_of_error_has_its_status_and_tells_no_path(
     assert str(stock) not in detail
     assert "/var/secret" not in detail
     assert ("corpus.db" in detail) == (status != 500)
-    assert ("retry-after" in reply.headers) == (error is CorpusBusy)
+    assert ("retry-after" in reply.headers) == (error in (CorpusBusy, DrawOutdated))
 
 
 def test_paths_become_names() -> None:

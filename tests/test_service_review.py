@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from review_case import HOME, IMAGES, Case, case, folder, levelled, template, truth_of
 
+from clipcal.index.store import Corpus
+from clipcal.service.routes import review
+
 __all__ = ["case", "folder", "levelled", "template"]
 
 
@@ -77,6 +80,23 @@ def test_two_draws_at_once_draw_no_image_twice(case: Case) -> None:
     assert sorted(rounds) == [1, 2, 3, 4]
     drawn = [one.row for one in case.context.workspace.corpus.suggestions()]
     assert len(drawn) == len(set(drawn)) == 120
+
+
+def test_a_draw_of_another_process_in_between_is_taken_into_account(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_once, came = review.suggest, []
+
+    def slowly(corpus: Corpus, *more: Any) -> Any:
+        drawn = draw_once(corpus, *more)
+        if not came:
+            came.append(draw_once(corpus, *more).remember(Corpus.open(corpus.path)))
+        return drawn
+
+    monkeypatch.setattr(review, "suggest", slowly)
+    assert draw(case, images=30, audit=0)["round"] == 2
+    drawn = [one.row for one in case.context.workspace.corpus.suggestions()]
+    assert len(drawn) == len(set(drawn)) == 60
 
 
 def test_a_draw_that_finds_nothing_left_says_so(case: Case) -> None:

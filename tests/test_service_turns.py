@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
-from review_case import Case, case, closing, folder, served, template
+from review_case import Case, case, folder, template
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
 
+from clipcal.service.gate import limits
 from clipcal.service.gate.attempt import Attempt
+from clipcal.service.gate.limits import ATTEMPT, Timely
 from clipcal.service.gate.problems import Refused
 from clipcal.service.gate.turns import Turns
 from clipcal.service.routes import calibration, review
@@ -23,32 +27,16 @@ __all__ = ["case", "folder", "template"]
 PATIENT = 30.0
 
 
-@pytest.fixture
-def hasty(folder: Path) -> Iterator[Case]:
-    """A service that gives every request up soon."""
-    yield from closing(served(folder, limits=Limits(seconds=0.5)))
-
-
 class Held:
-    """In the place of a function: it begins, and goes on when it is let."""
+    """In the place of a function: it goes on when it is let."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
-        self.begun, self.on, self.ended = (threading.Event() for _ in range(3))
+        self.on = threading.Event()
 
     def __call__(self, *given: Any, **named: Any) -> Any:
-        self.begun.set()
         assert self.on.wait(PATIENT)
-        try:
-            return self._function(*given, **named)
-        finally:
-            self.ended.set()
-
-
-def hold(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> Held:
-    held = Held(getattr(module, name))
-    monkeypatch.setattr(module, name, held)
-    return held
+        return self._function(*given, **named)
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -112,7 +100,8 @@ def test_people_label_while_more_fits_are_asked_for_than_may_wait(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case.label_truth(range(1, 151))
-    held = hold(monkeypatch, calibration, "calibrate_corpus")
+    held = Held(calibration.calibrate_corpus)
+    monkeypatch.setattr(calibration, "calibrate_corpus", held)
     with ThreadPoolExecutor(30) as threads:
         fits = [
             threads.submit(case.another_client().post, "/v1/calibrations", json={})
@@ -131,43 +120,48 @@ def test_people_label_while_more_fits_are_asked_for_than_may_wait(
     assert refused.headers["retry-after"] == "1"
 
 
+@pytest.fixture
+def late(case: Case, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str], None]:
+    """Makes the requests that call a function be given up while it works."""
+    attempts: list[Attempt] = []
+
+    def begin(seconds: float) -> Attempt:
+        attempts.append(Attempt(seconds))
+        return attempts[-1]
+
+    def give_up_in(module: Any, name: str) -> None:
+        function = getattr(module, name)
+
+        def slowly(*given: Any, **named: Any) -> Any:
+            assert attempts[-1].give_up()
+            return function(*given, **named)
+
+        monkeypatch.setattr(module, name, slowly)
+
+    monkeypatch.setattr(limits, "Attempt", begin)
+    return give_up_in
+
+
 def test_a_fit_that_was_given_up_saves_nothing(
-    hasty: Case, monkeypatch: pytest.MonkeyPatch
+    case: Case, late: Callable[[Any, str], None]
 ) -> None:
-    hasty.label_truth(range(1, 151))
-    held = hold(monkeypatch, calibration, "calibrate_corpus")
-    assert hasty.post("calibrations", {"save": True}).status_code == 504
-    held.on.set()
-    assert held.ended.wait(PATIENT)
-    with hasty.context.fits.turn(Attempt(PATIENT)):  # what it does after that is done
-        pass
-    time.sleep(0.2)
-    assert not hasty.settings.calibration.exists()
+    case.label_truth(range(1, 151))
+    late(calibration, "calibrate_corpus")
+    assert case.post("calibrations", {"save": True}).status_code == 504
+    assert not case.settings.calibration.exists()
 
 
-def test_a_draw_that_was_given_up_is_not_kept(hasty: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = hold(monkeypatch, review, "suggest")
-    assert hasty.post("review/rounds", {"images": 5}).status_code == 504
-    held.on.set()
-    assert held.ended.wait(PATIENT)
-    with hasty.context.draws.turn(Attempt(PATIENT)):
-        pass
-    assert hasty.context.workspace.corpus.suggestions() == []
+def test_a_draw_that_was_given_up_is_not_kept(case: Case, late: Callable[[Any, str], None]) -> None:
+    late(review, "suggest")
+    assert case.post("review/rounds", {"images": 5}).status_code == 504
+    assert case.context.workspace.corpus.suggestions() == []
 
 
-def test_a_save_that_has_begun_is_answered_however_long_it_takes(
-    hasty: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hasty.label_truth(range(1, 151))
+def test_what_has_begun_to_write_is_answered_however_long_it_takes() -> None:
+    async def writing(scope: Any, receive: Any, send: Any) -> None:
+        scope[ATTEMPT].hold()
+        await asyncio.sleep(0.1)
+        await PlainTextResponse("saved")(scope, receive, send)
 
-    class Slow:
-        def __init__(self, done: Any) -> None:
-            self.contract, self.notes = done.contract, done.notes
-
-        def keep(self, _: Any) -> None:
-            time.sleep(0.6)
-
-    fit = calibration.calibrate_corpus
-    monkeypatch.setattr(calibration, "calibrate_corpus", lambda *a, **k: Slow(fit(*a, **k)))
-    assert hasty.post("calibrations", {"save": True}).json()["saved"]
-    assert hasty.settings.calibration.exists()
+    timely = Timely(writing, Limits(seconds=0.01))
+    assert TestClient(timely).get("/").text == "saved"

@@ -18,10 +18,12 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clipcal.errors import (
+    BatchTaken,
     BundleError,
     CalibrationError,
     ClipcalError,
     CorpusBusy,
+    DrawOutdated,
     FingerprintMismatch,
     ImageError,
     LabelError,
@@ -52,6 +54,8 @@ _STATUSES: Final[Sequence[tuple[type[ClipcalError], int]]] = (
     (SourceError, 404),
     (FingerprintMismatch, 409),
     (CorpusBusy, 503),
+    (DrawOutdated, 503),
+    (BatchTaken, 409),
     (StoreError, 503),
     (ProviderError, 503),
     (BundleError, 503),
@@ -248,7 +252,7 @@ def _told(error: ClipcalError, settings: Settings) -> JSONResponse:
         return problem(500, "The service failed; its log tells more.")
     if status == 503:
         _log.warning("%s", error)
-    headers = SOON if isinstance(error, CorpusBusy) else None
+    headers = SOON if isinstance(error, (CorpusBusy, DrawOutdated)) else None
     return problem(status, without_paths(str(error), settings), headers=headers)
 
 

@@ -91,6 +91,7 @@ def export_labels(
     operation_id="import_labels",
     summary="Take in the labels of a file.",
     response_model=LabelsImported,
+    responses={409: PROBLEMS[409]},
 )
 def import_file(
     serving: Serving,
@@ -114,7 +115,8 @@ def import_file(
     """Keep the labels of a file as what their raters say.
 
     Images are found by path, by name, or by the hash of their content; those that are not found
-    are listed. The same batch is kept once however often it is sent.
+    are listed. The same batch is kept once however often it is sent; another file under its name is
+    refused.
     """
     view = serving.workspace.labelling()
     with serving.tasks.turn(trying):

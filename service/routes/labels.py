@@ -88,8 +88,9 @@ def give_labels(serving: Serving, given: GiveLabels, response: Response) -> Labe
     """Keep what a rater says; it is on the disk when the reply comes.
 
     Sent again, a batch is not kept again: a client that got no reply sends the same batch until it
-    gets one. What the rater said before of the same image and category is replaced, and stands
-    again when the batch is undone.
+    gets one. Other labels under its name are refused, and so is it once it was undone. What the
+    rater said before of the same image and category is replaced, and stands again when the batch is
+    undone.
     """
     require_number(serving.settings, len(given.labels))
     require_corpus(given.corpus, serving.workspace.identity)

@@ -9,9 +9,11 @@ from fastapi import APIRouter, Query
 
 from clipcal.calibrate.outlook import outlook_of
 from clipcal.calibrate.plan import CalibrationPlan
+from clipcal.calibrate.sampling.drawn import Drawn, draw_until_kept
 from clipcal.calibrate.sampling.suggest import Wish, suggest
 from clipcal.calibrate.sampling.waiting import line_up
 from clipcal.service.context import Serving, Trying
+from clipcal.service.gate.attempt import Attempt
 from clipcal.service.gate.problems import PROBLEMS, conflict
 from clipcal.service.replies.present import present_items
 from clipcal.service.schemas.common import Name
@@ -25,6 +27,7 @@ from clipcal.service.schemas.review import (
 )
 from clipcal.service.served.plans import standing_plan
 from clipcal.service.served.view import View
+from clipcal.service.served.workspace import Workspace
 
 router = APIRouter(prefix="/v1", tags=["review"])
 
@@ -121,10 +124,10 @@ def draw_round(serving: Serving, trying: Trying, wish: DrawRound) -> Round:
         view.column(wish.category)
     asked = Wish(wish.images, wish.category or "", wish.audit, seed=wish.seed)
     with serving.draws.turn(trying):
-        drawn = suggest(workspace.corpus, view.scored, view.contract, asked)
-        with workspace.writing() as corpus:
-            trying.hold()
-            number = drawn.remember(corpus)
+        drawn, number = draw_until_kept(
+            lambda: suggest(workspace.corpus, view.scored, view.contract, asked),
+            lambda made: _keep(workspace, made, trying),
+        )
     audit = sum(one.audit for one in drawn.suggestions)
     images = len(drawn.suggestions)
     return Round(
@@ -169,6 +172,12 @@ def tell_outlook(
         labelled=len(workspace.pool(view).match.rows),
         cuts=[CutOutlook.model_validate(one) for one in found if category in (None, one.category)],
     )
+
+
+def _keep(workspace: Workspace, drawn: Drawn, trying: Attempt) -> int:
+    with workspace.writing() as corpus:
+        trying.hold()
+        return drawn.remember(corpus)
 
 
 def _looking(
