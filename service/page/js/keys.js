@@ -74,6 +74,7 @@ function taken(target, key) {
     return key === "Space" || (target.type !== "checkbox" && MOVES.test(key));
   }
   if (target.dataset.keys === "page") return false;
+  if (target.closest("[role=radiogroup]") && MOVES.test(key)) return true;
   if (target.closest("button, a[href], summary")) return key === "Space" || key === "Enter";
   return false;
 }

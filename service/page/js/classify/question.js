@@ -1,10 +1,15 @@
 /** What images are compared with: descriptions that somebody types, or a prompt set. */
-import { h, replace, set } from "../dom.js";
+import { Choices } from "../choices.js";
+import { h, set } from "../dom.js";
 import { kept } from "../state.js";
 
 const PAUSE_MS = 450;
 const EXAMPLE =
   "a glass of beer, a glass of water, a cup of coffee, a cigarette, a knife, an empty street";
+const MODES = [
+  ["words", "Descriptions"],
+  ["set", "Prompt set"],
+];
 const TOPS = [5, 10, 20, 200];
 
 /** The form; `onAsk()` is called when what is asked has changed. */
@@ -12,12 +17,7 @@ export class Question {
   #onAsk;
   #timer = 0;
   #mode = kept.get("clipcal.classify.mode") === "set" ? "set" : "words";
-  #choices = h("div", {
-    class: "choices",
-    role: "radiogroup",
-    "aria-label": "Compare with",
-    onKeydown: (event) => this.#arrowed(event),
-  });
+  #choices = new Choices("Compare with", MODES, (mode) => this.turn(mode));
 
   constructor({ own, packaged }, onAsk) {
     this.#onAsk = onAsk;
@@ -70,7 +70,7 @@ export class Question {
           this.#now();
         },
       },
-      h("div", { class: "row" }, this.#choices, h("span", { class: "grow" }), this.top),
+      h("div", { class: "row" }, this.#choices.node, h("span", { class: "grow" }), this.top),
       this.words,
       this.sets,
       this.hint,
@@ -106,25 +106,7 @@ export class Question {
   }
 
   #show() {
-    replace(
-      this.#choices,
-      [
-        ["words", "Descriptions"],
-        ["set", "Prompt set"],
-      ].map(([mode, text]) =>
-        h(
-          "button",
-          {
-            type: "button",
-            role: "radio",
-            "aria-checked": this.#mode === mode,
-            tabIndex: this.#mode === mode ? 0 : -1,
-            onClick: () => this.turn(mode),
-          },
-          text,
-        ),
-      ),
-    );
+    this.#choices.show(this.#mode);
     const words = this.#mode === "words";
     set(this.words, { hidden: !words });
     set(this.sets, { hidden: words });
@@ -134,13 +116,6 @@ export class Question {
         ? "Separate descriptions by commas. Enter compares; so does a pause."
         : "Scores as thresholds are set on; with the set that is served here, the calibration's decisions too.",
     });
-  }
-
-  #arrowed(event) {
-    if (!event.key.startsWith("Arrow")) return;
-    event.preventDefault();
-    this.turn();
-    this.#choices.querySelector("[aria-checked=true]").focus();
   }
 
   #later() {
