@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
 import pytest
-from conftest import DIM, IDENTITY
+from exchange_case import corpus_of
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +18,7 @@ from clipcal.calibrate.labels.exchange.records import Format, Given
 from clipcal.calibrate.labels.pool import pool_csv
 from clipcal.index.chosen import chosen_rows
 from clipcal.index.judgements import Origin, Said, judge
-from clipcal.index.store import Corpus, Outcome
+from clipcal.index.store import Corpus
 
 CATEGORIES = ("gore", "attire")
 LEVELS = ("none", "minor", "major")
@@ -28,14 +27,7 @@ Spoken = tuple[int, str, str, Origin]  # item, category, rater, origin
 
 
 def filled(path: Path) -> Corpus:
-    corpus = Corpus.create(path, IDENTITY)
-    vectors = np.random.default_rng(0).normal(size=(3, DIM)).astype(np.float16)
-    contents = [f"{row:064x}" for row in range(3)]
-    outcomes = [
-        Outcome(f"/photos/{number}.png", contents[row], row=row) for number, row in enumerate(ROWS)
-    ]
-    corpus.commit(outcomes, vectors, contents)
-    return corpus
+    return corpus_of(path, [f"/photos/{number}.png" for number in range(len(ROWS))], ROWS)
 
 
 @pytest.fixture
