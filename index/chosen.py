@@ -85,8 +85,9 @@ _SAID_CELLS = f"""
 SELECT row, name_key(category) AS key FROM ({_NEWEST.format(which="TRUE")})
 WHERE row IS NOT NULL AND level IS NOT NULL
 """
+_SOME_TAKEN_BACK = "one.item IN (SELECT item FROM judgements WHERE level IS NULL)"  # few items
 _TAKEN_BACK_CELLS = f"""
-SELECT row, name_key(category) AS key FROM ({_NEWEST.format(which="TRUE")})
+SELECT row, name_key(category) AS key FROM ({_NEWEST.format(which=_SOME_TAKEN_BACK)})
 WHERE row IS NOT NULL AND level IS NULL AND levels
 """
 _CHOSEN_CELLS = "SELECT row, name_key(category) AS key FROM chosen"
@@ -167,10 +168,10 @@ def labelled_rows(
     return np.unique(np.array([row for (row,) in corpus.read(query, *asked)], np.int64))
 
 
-def taken_back_rows(corpus: Reading, category: str | None = None) -> Rows:
+def taken_back_rows(corpus: Reading, category: str | None = None, *, chosen: bool = True) -> Rows:
     """Contents of which a rater gave a label and took it back, whatever others say of them.
 
-    What was undone counts as never said. Chosen contents are left out.
+    What was undone counts as never said.
 
     Parameters
     ----------
@@ -178,14 +179,17 @@ def taken_back_rows(corpus: Reading, category: str | None = None) -> Rows:
         The corpus.
     category : str, optional
         In which; by default in any.
+    chosen : bool
+        Whether labels count that were given to images seen for their scores.
 
     Returns
     -------
     Rows
         int64 (n,), rows of the embeddings, ascending.
     """
+    less = "" if chosen else f"EXCEPT {_CHOSEN_CELLS}"
     query = (
-        f"SELECT DISTINCT row FROM ({_TAKEN_BACK_CELLS} EXCEPT {_CHOSEN_CELLS})"
+        f"SELECT DISTINCT row FROM ({_TAKEN_BACK_CELLS} {less})"
         " WHERE ?1 IS NULL OR key = name_key(?1) ORDER BY row"
     )
     return _numbers(corpus, query, category)

@@ -14,7 +14,7 @@ from conftest import DIM, IDENTITY
 from scipy.stats import ks_2samp
 
 from clipcal.calibrate.contract import Contract
-from clipcal.calibrate.sampling.design import blank_audits
+from clipcal.calibrate.sampling.design import backing_blanks
 from clipcal.calibrate.sampling.likeness import unlikeness
 from clipcal.calibrate.sampling.tuned import remember_tuned
 from clipcal.cli import app
@@ -134,7 +134,9 @@ def test_the_first_draw_for_any_category_bounds_the_guarantees_of_all(run: Run) 
     corpus = Corpus.open(Path("corpus"))
     drawn = {one.row for one in corpus.suggestions() if one.round == 2}
     inside = sum(row < IMAGES for row in drawn)
-    assert blank_audits(corpus, np.array(sorted(drawn)), "water") == inside < len(drawn)
+    nothing = np.empty(0, np.int64)
+    for cells in ((np.array(sorted(drawn)), nothing), (nothing, np.array(sorted(drawn)))):
+        assert len(backing_blanks(corpus, *cells, "water")) == inside < len(drawn)
 
 
 def test_warnings_are_told_by_calibrate_and_again_by_rescore(run: Run) -> None:

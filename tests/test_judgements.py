@@ -428,7 +428,8 @@ def test_what_was_taken_back_had_a_label_before_the_first_was_chosen(corpus: Cor
     assert before is not None
     assert before.tolist() == [0]
     say(corpus, "d", 2, None)
-    assert taken_back_rows(corpus, "gore").tolist() == [0]
+    assert taken_back_rows(corpus, "gore").tolist() == [0, 1]
+    assert taken_back_rows(corpus, "gore", chosen=False).tolist() == [0]
 
 
 # --- corpora of earlier versions --------------------------------------------------------------

@@ -15,7 +15,7 @@ from clipcal.calibrate.near import MOST_COMPARED, clusters_of
 from clipcal.calibrate.records import Sampling
 from clipcal.calibrate.sampling.design import (
     SampleDesign,
-    blank_audits,
+    backing_blanks,
     from_first_draw,
     missing_beside_chosen,
     sample_design,
@@ -27,6 +27,8 @@ from clipcal.calibrate.sampling.tuned import tuned_rows
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.calibrate.statistics.sampling import Int64
 from clipcal.errors import CalibrationError
+from clipcal.index.chosen import taken_back_rows
+from clipcal.index.names import name_key
 from clipcal.index.store import Corpus
 from clipcal.prompts.promptset import PromptSet
 
@@ -113,21 +115,21 @@ def backing_of(
     known = (sample.values != UNKNOWN).any(axis=1)
     design = sample_design(corpus, rows[known], live=live)
     sample = replace(sample, clusters=clusters_of(corpus, rows, keep=keep))
-    blank = left_blank(corpus)
-    sample, designs = _weighted(corpus, scored, sample, live, blank)
+    unanswered = _Unanswered.of(corpus, scored.categories)
+    sample, designs = _weighted(corpus, scored, sample, live, unanswered)
     by_score = _ByScore.of(designs)
     if goal.target.guaranteed and by_score.warnings and not sample.backing.any():
         raise CalibrationError(f"{by_score.warnings[0]}; or do without: {_unpromised(labels)}")
     chosen_on = tuned_rows(corpus, prompt_set.sha256)
     sample, flattered = _without_tuned(sample, rows, chosen_on, prompt_set, goal, labels)
-    sample, unlisted = _with_blanks(corpus, scored, sample, live, chosen_on, blank)
+    sample, unlisted, withdrawn = _with_blanks(corpus, scored, sample, live, chosen_on, unanswered)
     population = from_first_draw(corpus, live) & ~np.isin(live, chosen_on)
     sample, unlike = _told_apart(sample, scored, scored.scores[first[population]], goal, labels)
     limits = (
         *_on_waiting(sample, designs, labels, unlisted),
         *design.warnings,
         *by_score.warnings,
-        *_on_blanks(sample, scored.categories, labels, unlisted),
+        *_on_blanks(sample, scored.categories, labels, unlisted, withdrawn),
     )
     promised = goal.target.guaranteed
     return Backing(
@@ -172,8 +174,32 @@ class _ByScore:
         return cls((note,) if chosen else (), warnings)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Unanswered:
+    """Contents that have or had no answer in a category, whatever is known of them now.
+
+    Attributes
+    ----------
+    left_blank : dict
+        By category what the sheets left blank that were calibrated with before.
+    taken_back : dict
+        By category that of which a rater took a label back.
+    """
+
+    left_blank: dict[str, Int64]
+    taken_back: dict[str, Int64]
+
+    @classmethod
+    def of(cls, corpus: Corpus, categories: Sequence[str]) -> _Unanswered:
+        blank, nothing = left_blank(corpus), np.empty(0, np.int64)
+        return cls(
+            {name: blank.get(name_key(name), nothing) for name in categories},
+            {name: taken_back_rows(corpus, name) for name in categories},
+        )
+
+
 def _weighted(
-    corpus: Corpus, scored: CorpusScores, sample: Sample, live: Int64, blank: Mapping[str, Int64]
+    corpus: Corpus, scored: CorpusScores, sample: Sample, live: Int64, unanswered: _Unanswered
 ) -> tuple[Sample, dict[str, SampleDesign]]:
     """Weight the images of each category by how they came to be labelled in it.
 
@@ -184,7 +210,11 @@ def _weighted(
     designs: dict[str, SampleDesign] = {}
     for column, category in enumerate(scored.categories):
         known = sample.values[:, column] != UNKNOWN
-        told = union(rows[asked[:, column]], blank.get(category, rows[:0]))
+        told = union(
+            rows[asked[:, column]],
+            unanswered.left_blank[category],
+            unanswered.taken_back[category],
+        )
         design = sample_design(corpus, rows[known], category, live, told)
         weights[known, column], uniform[known, column] = design.weights, design.uniform
         designs[category] = design
@@ -231,16 +261,18 @@ def _with_blanks(
     sample: Sample,
     live: Int64,
     chosen_on: Int64,
-    before: Mapping[str, Int64],
-) -> tuple[Sample, tuple[str, ...]]:
-    """Count what was drawn at random and has no label, category by category.
+    before: _Unanswered,
+) -> tuple[Sample, tuple[str, ...], dict[str, int]]:
+    """Count what would back a guarantee and has no label, category by category.
 
-    That is what somebody was asked about without giving a label, now or `before`; and in some
-    categories, which are returned too, also what nobody was asked about, because other images of
-    the draw have labels for their scores.
+    That is what was drawn at random and somebody was asked about without giving a label, now or
+    `before`; what had a label that was taken back; and in some categories, which are returned too,
+    also what nobody was asked about, because other images of the draw have labels for their scores.
+    Returned as well is how many of these had a label.
     """
     rows, asked = scored.rows[sample.places], _asked(sample)
     blanks, unlisted = np.zeros(len(scored.categories), np.int64), list[str]()
+    withdrawn: dict[str, int] = {}
     for column, category in enumerate(scored.categories):
         unknown = sample.values[:, column] == UNKNOWN
         if unknown.all():  # the files have no such category
@@ -248,10 +280,12 @@ def _with_blanks(
         missing = missing_beside_chosen(corpus, rows[~unknown], category, live)
         if len(missing):
             unlisted.append(category)
-        earlier = without(before.get(category, rows[:0]), rows[~unknown])
-        blank = union(rows[unknown & asked[:, column]], earlier, missing)
-        blanks[column] = blank_audits(corpus, blank[~np.isin(blank, chosen_on)], category, live)
-    return replace(sample, blanks=blanks), tuple(unlisted)
+        told = (rows[unknown & asked[:, column]], before.left_blank[category], missing)
+        gone = without(before.taken_back[category], union(rows[~unknown], chosen_on))
+        blank = without(union(*told), union(rows[~unknown], chosen_on))
+        found = backing_blanks(corpus, blank, gone, category, live)
+        blanks[column], withdrawn[category] = len(found), int(np.isin(found, gone).sum())
+    return replace(sample, blanks=blanks), tuple(unlisted), withdrawn
 
 
 def _on_waiting(
@@ -277,21 +311,30 @@ def _on_waiting(
 
 
 def _on_blanks(
-    sample: Sample, categories: Sequence[str], labels: str, unlisted: Sequence[str]
+    sample: Sample,
+    categories: Sequence[str],
+    labels: str,
+    unlisted: Sequence[str],
+    withdrawn: Mapping[str, int],
 ) -> Iterator[str]:
     for category, blanks in zip(categories, sample.blanks.tolist(), strict=True):
-        if not blanks:
-            continue
+        gone = withdrawn.get(category, 0)
         where = (
             f"have no label in '{category}', while others of it were labelled for their scores"
             if category in unlisted
             else f"are listed without a label in '{category}'"
         )
-        yield (
-            f"{blanks:,} images of the audit sample {where}: guarantees take each for a miss and "
-            f"for a false flag, and estimates do without them. Label them, then run: "
-            f"clipcal calibrate --labels {labels}"
+        facts = (
+            (blanks - gone, f"images of the audit sample {where}"),
+            (gone, f"images have no label in '{category}' any more, since it was taken back"),
         )
+        for count, fact in facts:
+            if count:
+                yield (
+                    f"{count:,} {fact}: guarantees take each for a miss and for a false flag, and "
+                    f"estimates do without them. Label them, then run: "
+                    f"clipcal calibrate --labels {labels}"
+                )
 
 
 def _told_apart(

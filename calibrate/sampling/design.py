@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcal.calibrate.sampling.history import History, without
+from clipcal.calibrate.sampling.history import History, union, without
 from clipcal.calibrate.statistics.sampling import Float64, Int64, design_weights
 from clipcal.index.chosen import chosen_rows
 from clipcal.index.store import Corpus
@@ -97,8 +97,8 @@ def sample_design(
     live : Int64[(N,)], optional
         The distinct contents of the corpus, ascending, where they are at hand.
     asked : Int64[(m,)], optional
-        All contents that somebody was asked about, those without a label included; by default
-        `rows`.
+        All contents that somebody was asked about, those without a label included and those
+        whose label was taken back; by default `rows`.
 
     Returns
     -------
@@ -135,16 +135,31 @@ def sample_design(
     )
 
 
-def blank_audits(corpus: Corpus, rows: Int64, category: str, live: Int64 | None = None) -> int:
-    """Count the images without a label that were drawn at random to get one.
+def backing_blanks(
+    corpus: Corpus,
+    asked: Int64,
+    taken_back: Int64,
+    category: str,
+    live: Int64 | None = None,
+) -> Int64:
+    """Tell which images without a label a guarantee must take at their worst.
+
+    A label that is not given, or not any more, may be missing because of what the image shows:
+    that is so of every image that was drawn at random to get one and of which somebody was asked,
+    and of every image whose label would back a guarantee had it not been taken back. Without them
+    whoever takes back the labels of low-scoring positives would promise a recall that is not
+    there.
 
     Parameters
     ----------
     corpus : Corpus
         Keeps the draws.
-    rows : Int64[(n,)]
+    asked : Int64[(n,)]
         Distinct contents that somebody was asked about in the category, and that have no label
-        in it. Those that nobody was asked about are no blanks: see `SampleDesign.waiting`.
+        in it. Those that nobody was asked about are no blanks: see `SampleDesign.waiting`; nor
+        are blank cells of a file whose images nobody drew.
+    taken_back : Int64[(m,)]
+        Distinct contents whose label in the category was taken back, and that have no other.
     category : str
         The category.
     live : Int64[(N,)], optional
@@ -152,12 +167,16 @@ def blank_audits(corpus: Corpus, rows: Int64, category: str, live: Int64 | None 
 
     Returns
     -------
-    int
-        How many of them are in the audit sample of the category, and of the population of which
-        guarantees speak.
+    Int64[(k,)]
+        Those of both, ascending, that are in the uniform sample of the category, and of the
+        population of which guarantees speak.
     """
     history = History.of(corpus, category, live)
-    return int(np.count_nonzero(np.isin(rows, history.audits()) & history.from_the_start(rows)))
+    unseen = without(without(taken_back, history.suggested), history.recorded)
+    backed = without(np.intersect1d(taken_back, history.uniform(unseen)), history.chosen)
+    blank = union(np.intersect1d(union(asked, taken_back), history.audits()), backed)
+    blank = np.intersect1d(blank, history.live)
+    return blank[history.from_the_start(blank)]
 
 
 def missing_beside_chosen(

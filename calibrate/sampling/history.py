@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from clipcal.calibrate.statistics.sampling import Draw, Float64, Int64
 from clipcal.index.chosen import chosen_rows, labelled_rows, rows_before_chosen
+from clipcal.index.names import name_key
 from clipcal.index.store import Corpus, Round
 
 
@@ -72,7 +73,7 @@ class History:
         given = corpus.given()
         recorded = np.array(list(given), np.int64)
         found_in = np.array(list(given.values()), np.int64)
-        rounds = tuple(r for r in every if category is None or r.category in ("", category))
+        rounds = tuple(r for r in every if category is None or covers(r, category))
         own = {r.number: alive & (number == r.number) for r in rounds}
         drawn_for_it = rows[np.isin(number, list(own))]
         following = max((r.number for r in every), default=0) + 1
@@ -123,7 +124,7 @@ class History:
         earlier = [
             r.number
             for r in self.rounds
-            if r.number < number and (scope is None or r.category in ("", scope))
+            if r.number < number and (scope is None or covers(r, scope))
         ]
         drawn = [*earlier, number] if audits else earlier
         past = number if audits else number - 1
@@ -212,6 +213,11 @@ class History:
         if number > self.first_pick:
             return rows
         return rows[:0] if self.before is None else without(rows, self.before)
+
+
+def covers(drawn: Round, category: str) -> bool:
+    """Tell whether a round was drawn to be labelled in a category, or in all."""
+    return not drawn.category or name_key(drawn.category) == name_key(category)
 
 
 def union(*parts: Int64) -> Int64:

@@ -7,13 +7,14 @@ calibrates from what the corpus keeps would take it for a cell that nobody was a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from clipcal.calibrate.labels.table import UNKNOWN, LabelTable
 from clipcal.calibrate.statistics.sampling import Int64
 from clipcal.errors import CalibrationError
+from clipcal.index.names import name_key
 from clipcal.index.store import Corpus
 
 _NOTE = "left blank"
@@ -52,7 +53,8 @@ def left_blank(corpus: Corpus) -> dict[str, Int64]:
     Returns
     -------
     dict
-        Per category the contents, as rows of the embeddings, ascending.
+        Per category, its name reduced by `name_key`, the contents as rows of the embeddings,
+        ascending.
 
     Raises
     ------
@@ -61,12 +63,13 @@ def left_blank(corpus: Corpus) -> dict[str, Int64]:
     """
     try:
         known = json.loads(corpus.noted(_NOTE) or "{}")
-        return {name: np.array(rows, np.int64).reshape(-1) for name, rows in known.items()}
+        read = {name: np.array(rows, np.int64).reshape(-1) for name, rows in known.items()}
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise CalibrationError(
             f"Which cells were left blank is written in {corpus.path} in a way that this version "
             f"cannot read. Make a corpus anew: clipcal embed FOLDER --corpus NEW"
         ) from error
+    return _merged(read.items())
 
 
 def remember_left_blank(corpus: Corpus, found: Mapping[str, Int64]) -> None:
@@ -86,10 +89,13 @@ def remember_left_blank(corpus: Corpus, found: Mapping[str, Int64]) -> None:
     StoreError
         If the corpus cannot be written.
     """
-    known = left_blank(corpus)
-    nothing = np.empty(0, np.int64)
-    merged = {
-        category: np.union1d(known.get(category, nothing), found.get(category, nothing)).tolist()
-        for category in {**known, **found}
-    }
-    corpus.note(_NOTE, json.dumps(merged))
+    merged = _merged([*left_blank(corpus).items(), *found.items()])
+    corpus.note(_NOTE, json.dumps({key: rows.tolist() for key, rows in merged.items()}))
+
+
+def _merged(some: Iterable[tuple[str, Int64]]) -> dict[str, Int64]:
+    merged: dict[str, Int64] = {}
+    for name, rows in some:
+        key = name_key(name)
+        merged[key] = np.union1d(merged.get(key, rows), rows)
+    return merged

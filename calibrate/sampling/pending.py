@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from clipcal.calibrate.sampling.history import covers
 from clipcal.calibrate.statistics.sampling import Int64
 from clipcal.index.chosen import labelled_rows
 from clipcal.index.roster import roster
@@ -34,7 +35,7 @@ def pending(corpus: Corpus, category: str = "", rater: str | None = None) -> lis
     list of int
         Rows of the embeddings, each of an image in the corpus: the first round's first.
     """
-    covering = [r for r in corpus.rounds() if not category or r.category in ("", category)]
+    covering = [r for r in corpus.rounds() if not category or covers(r, category)]
     if not covering:
         return []
     drawn, live = _rows_by_round(corpus), roster(corpus)[1]

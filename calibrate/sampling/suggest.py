@@ -13,7 +13,7 @@ from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.records import Cut
 from clipcal.calibrate.sampling.design import SampleDesign, sample_design
 from clipcal.calibrate.sampling.drawn import Drawn, Method, Suggested, Wish
-from clipcal.calibrate.sampling.history import History, union, without
+from clipcal.calibrate.sampling.history import History, covers, union, without
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.calibrate.statistics.probability import apply_map
 from clipcal.calibrate.statistics.resampling import near_copies
@@ -33,7 +33,7 @@ from clipcal.calibrate.statistics.sampling import (
     uncertainty,
 )
 from clipcal.errors import CalibrationError
-from clipcal.index.chosen import labelled_rows, rows_before_chosen
+from clipcal.index.chosen import labelled_rows, rows_before_chosen, taken_back_rows
 from clipcal.index.store import Corpus
 
 __all__ = ["Drawn", "Method", "SampleDesign", "Suggested", "Wish", "sample_design", "suggest"]
@@ -75,7 +75,8 @@ def suggest(
     The audit sample is drawn from all distinct images that are not in it yet, whether or not
     they are labelled, so that it stays a uniform sample of the corpus; those of it that are
     labelled already cost nothing, and as many more are picked. The others are picked from what
-    is neither labelled nor suggested.
+    is neither labelled nor suggested. An image whose label was taken back stays where it was with
+    the label: it is a blank of the sample, which no draw replaces.
 
     Images that are labelled only because somebody saw them for their scores are drawn like those
     without a label, since only a draw makes their labels count; none is asked for again.
@@ -142,7 +143,7 @@ class _Known:
     sample : Int64[(k,)]
         The uniform sample.
     given : Int64[(k,)]
-        Labelled without ever having been suggested.
+        Labelled without ever having been suggested, or so until the label was taken back.
     suggested : Int64[(k,)]
         Suggested for these categories.
     """
@@ -155,8 +156,9 @@ class _Known:
     def of(
         cls, corpus: Corpus, history: History, category: str, categories: Sequence[str]
     ) -> _Known:
-        covering = [r.number for r in history.rounds if r.category in ("", category)]
-        labelled = np.intersect1d(labelled_rows(corpus, chosen=False), history.live)
+        covering = [r.number for r in history.rounds if not r.category or covers(r, category)]
+        known = union(labelled_rows(corpus, chosen=False), taken_back_rows(corpus, chosen=False))
+        labelled = np.intersect1d(known, history.live)
         given = without(labelled, history.suggested)
         before = history.first_pick == history.following
         first = union(given if before else given[:0], history.given_from_start())
