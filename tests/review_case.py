@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from conftest import DIM, IDENTITY
 from starlette.testclient import TestClient
+from started_case import BASE, Started
 
 from clipcal.index.store import Corpus, Outcome
 from clipcal.prompts.encode import TextVectors
 from clipcal.service.app import create_app
-from clipcal.service.context import Context
 from clipcal.service.settings import Limits, Settings
 
 PROMPTS = """
@@ -54,26 +54,10 @@ def make_corpus(folder: Path, images: int = IMAGES) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """A running service on a corpus of its own.
+class Case(Started):
+    """A running service on a corpus of its own."""
 
-    Attributes
-    ----------
-    settings : Settings
-        How it was started.
-    client : TestClient
-        Asks it.
-    """
-
-    settings: Settings
-    client: TestClient
     _batches: Iterator[int] = field(default_factory=count)
-
-    @property
-    def context(self) -> Context:
-        """What its routes work with."""
-        context: Context = self.client.app.state.context  # type: ignore[attr-defined]
-        return context
 
     def another_client(self) -> TestClient:
         """Ask the same service from another thread."""
@@ -128,7 +112,7 @@ def served(folder: Path, prompts: str | None = "two.toml", limits: Limits | None
         prompt_vectors=folder / "text.npz",
         limits=limits or Limits(),
     )
-    return Case(settings, TestClient(create_app(settings), base_url="http://127.0.0.1:8765"))
+    return Case(settings, TestClient(create_app(settings), base_url=BASE))
 
 
 @pytest.fixture

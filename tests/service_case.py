@@ -6,7 +6,7 @@ import io
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from planted_contract import planted_contract
 from starlette.testclient import TestClient
+from started_case import BASE, Started
 
 from clipcal.demo.scenes import draw_scene
 from clipcal.index.embed import EmbedOptions, embed
@@ -24,35 +25,17 @@ from clipcal.models.registry import find_bundle
 from clipcal.models.session import open_image_encoder
 from clipcal.prompts.promptset import load_prompt_set
 from clipcal.service.app import create_app
-from clipcal.service.context import Context
 from clipcal.service.model.encoder import SharedEncoder
 from clipcal.service.settings import Limits, Settings
 
-BASE = "http://127.0.0.1:8765"
 IMAGES = 12
 THRESHOLDS = {"alcohol": 0.0, "weapons": -0.05}  # the others decide nothing
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A running service, and somebody who asks it.
+class Service(Started):
+    """A running service on real pictures."""
 
-    Attributes
-    ----------
-    settings : Settings
-        How it was started.
-    client : TestClient
-        Asks it as a program of this machine does.
-    """
-
-    settings: Settings
-    client: TestClient
-
-    @property
-    def context(self) -> Context:
-        """What its routes work with."""
-        context: Context = self.client.app.state.context  # type: ignore[attr-defined]
-        return context
+    __slots__ = ()
 
     @property
     def photos(self) -> list[Path]:
