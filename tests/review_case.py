@@ -112,7 +112,9 @@ def served(folder: Path, prompts: str | None = "two.toml", limits: Limits | None
         prompt_vectors=folder / "text.npz",
         limits=limits or Limits(),
     )
-    return Case(settings, TestClient(create_app(settings), base_url=BASE))
+    app = create_app(settings)
+    app.openapi()  # as when a server starts: no two threads make it
+    return Case(settings, TestClient(app, base_url=BASE))
 
 
 @pytest.fixture

@@ -102,6 +102,18 @@ def test_every_kind_of_error_has_its_status_and_tells_no_path(
     assert ("retry-after" in reply.headers) == (error in (CorpusBusy, DrawOutdated))
 
 
+def test_beside_a_command_the_client_is_told_what_does_the_same_over_http(
+    stock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise CalibrationError("Label more: clipcal suggest --audit 1 -n 100")
+
+    with running(settings_of(stock)) as service:
+        monkeypatch.setattr(service.context.encoder, "embed_images", fail)
+        detail = is_problem(service.send("embed", picture()), 422)
+    assert detail.endswith("-n 100. Over HTTP: POST /v1/review/rounds.")
+
+
 def test_paths_become_names() -> None:
     settings = Settings(Path("/data/My Photos/corpus"), calibration=Path("/x/cal.json"))
     told = "see /data/My Photos/corpus and '/x/cal.json', /a/b/c.png or /v1/items; --corpus NEW a/b"

@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from service_case import IMAGES, Service, is_problem, picture, running, service, start, stock
+from service_case import (
+    IMAGES,
+    Service,
+    figure,
+    is_problem,
+    picture,
+    running,
+    service,
+    start,
+    stock,
+)
 
 from clipcal.calibrate.decisions.flagged import near_flagged
 from clipcal.index.card import CARD
@@ -72,6 +82,13 @@ def test_an_uploaded_image_of_the_corpus_finds_itself_first_and_is_not_embedded(
     monkeypatch.setattr(type(service.context.encoder), "embed_images", refuse)
     reply = service.send("search", service.photos[5].read_bytes(), field="image", k=4)
     assert told(reply.json()) == nearest(service, row(service, 5), 4)
+
+
+def test_an_upload_that_is_no_image_is_refused_and_counted(service: Service) -> None:
+    counted = 'clipcal_uploads_rejected_total{reason="content"}'
+    before = figure(service.client.get("/v1/metrics").text, counted)
+    assert "0.png" in is_problem(service.send("search", b"none", field="image"), 422)
+    assert figure(service.client.get("/v1/metrics").text, counted) == before + 1
 
 
 def test_another_image_finds_what_its_embedding_is_nearest_to(service: Service) -> None:

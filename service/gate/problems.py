@@ -66,6 +66,12 @@ _DETAILS: Final = {
     404: "There is nothing at this address. /v1/openapi.json lists what there is.",
     405: "This is not what can be done here. The header Allow and /v1/openapi.json list what can.",
 }
+# What a command does, over HTTP.
+_ALIKE: Final = {
+    "clipcal calibrate": "POST /v1/calibrations",
+    "clipcal suggest": "POST /v1/review/rounds",
+    "clipcal labels import": "POST /v1/labels/import",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -252,8 +258,17 @@ def _told(error: ClipcalError, settings: Settings) -> JSONResponse:
         return problem(500, "The service failed; its log tells more.")
     if status == 503:
         _log.warning("%s", error)
+    detail = without_paths(str(error), settings)
+    if status < 500:  # the client can do something about it
+        detail = _with_api(detail)
     headers = SOON if isinstance(error, (CorpusBusy, DrawOutdated)) else None
-    return problem(status, without_paths(str(error), settings), headers=headers)
+    return problem(status, detail, headers=headers)
+
+
+def _with_api(message: str) -> str:
+    """Name, beside commands that a message ends with, what does the same over HTTP."""
+    alike = [api for command, api in _ALIKE.items() if command in message and api not in message]
+    return f"{message.rstrip('.')}. Over HTTP: {', '.join(alike)}." if alike else message
 
 
 def _allowing(app: FastAPI, request: Request) -> dict[str, str] | None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Query, UploadFile
 
 from clipcal.calibrate.decisions.flagged import near_flagged
-from clipcal.errors import ImageError
-from clipcal.index.lookup import row_of_content
 from clipcal.index.queries import Vector, stored_vector
 from clipcal.service.context import Context, Serving
 from clipcal.service.gate.problems import PROBLEMS, conflict, unprocessable
+from clipcal.service.model.uploads import embed_uploads
 from clipcal.service.replies.found import near_flagged_hits, nearest
 from clipcal.service.schemas.common import Name
 from clipcal.service.schemas.items import Found
@@ -68,9 +66,9 @@ def search_by_image(
 ) -> Found:
     """Find what looks like an image. One whose content the corpus holds is not embedded again."""
     view = serving.workspace.view()
-    query = _uploaded(serving, image.file.read())
-    hits = nearest(view, serving.workspace.pool(view), query, k)
-    return Found(query=image.filename or "", hits=hits)
+    (upload,) = embed_uploads(serving, [image])
+    hits = nearest(view, serving.workspace.pool(view), upload.sound, k)
+    return Found(query=upload.name, hits=hits)
 
 
 def _near_flagged(serving: Context, category: str, k: int) -> Found:
@@ -101,15 +99,3 @@ def _by_text(serving: Context, text: str, k: int) -> Found:
     view = serving.workspace.view()
     query: Vector = serving.encoder.embed_sentences([text])[0]
     return Found(query=text, hits=nearest(view, serving.workspace.pool(view), query, k))
-
-
-def _uploaded(serving: Context, data: bytes) -> Vector:
-    """The embedding of an image file, stored or made now."""
-    corpus = serving.workspace.corpus
-    row = row_of_content(corpus, hashlib.sha256(data).hexdigest())
-    if row is not None:
-        return stored_vector(corpus, row)
-    (vector,) = serving.encoder.embed_images([data])
-    if isinstance(vector, ImageError):
-        raise unprocessable(f"The image cannot be searched with: {vector}. Send another.")
-    return vector
