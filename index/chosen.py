@@ -145,10 +145,8 @@ def labelled_rows(
 
     Parameters
     ----------
-    corpus : Reading
-        The corpus.
-    category : str, optional
-        In which; by default in any.
+    corpus, category
+        As for `chosen_rows`.
     chosen : bool
         Whether labels count that were given to images seen for their scores.
     rater : str, optional
@@ -175,12 +173,8 @@ def taken_back_rows(corpus: Reading, category: str | None = None, *, chosen: boo
 
     Parameters
     ----------
-    corpus : Reading
-        The corpus.
-    category : str, optional
-        In which; by default in any.
-    chosen : bool
-        Whether labels count that were given to images seen for their scores.
+    corpus, category, chosen
+        As for `labelled_rows`.
 
     Returns
     -------

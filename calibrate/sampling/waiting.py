@@ -49,12 +49,12 @@ def line_up(
         Who labels: what was drawn waits until this rater has labelled it, and by default until
         anybody has.
     limit : int
-        At most so many.
+        As for `clipcal.calibrate.sampling.queue.queue`.
 
     Returns
     -------
     Line
-        The first of them, and how many there are.
+        As from there.
 
     Raises
     ------
