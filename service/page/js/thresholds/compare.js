@@ -6,12 +6,18 @@ import { count, cutName, plural, score } from "../words.js";
 /** Cuts of `after` that differ from those of `before`, which may be null. */
 function differences(before, after) {
   return after.cuts
-    .map((now) => ({ now, then: before?.cuts.find((cut) => cut.category === now.category && cut.level === now.level) ?? null }))
+    .map((now) => ({
+      now,
+      then:
+        before?.cuts.find((cut) => cut.category === now.category && cut.level === now.level) ??
+        null,
+    }))
     .filter(({ now, then }) => then === null || differ(now, then));
 }
 
 function differ(now, then) {
-  const told = ({ threshold, status, objective, bands }) => JSON.stringify([threshold, status, objective, bands?.upper ?? null, bands?.status ?? null]);
+  const told = ({ threshold, status, objective, bands }) =>
+    JSON.stringify([threshold, status, objective, bands?.upper ?? null, bands?.status ?? null]);
   return told(now) !== told(then);
 }
 
@@ -27,29 +33,92 @@ export function comparison(before, after) {
   const same = after.cuts.length - changes.length;
   const lost = losing(changes);
   return h(
-    "div", { class: "stack" },
-    lost.length ? h("p", { class: "note warn" }, h("strong", null, `${plural(lost.length, "guarantee")} will be lost: `), lost.map(({ now }) => cutName(now.category, now.level, after.levels)).join(", "), ".") : null,
-    changes.length ? table(changes, after.levels) : h("p", { class: "note" }, "Nothing would change."),
-    changes.length && same ? h("p", { class: "small soft" }, `${plural(same, "threshold")} ${same === 1 ? "stays" : "stay"} as ${same === 1 ? "it is" : "they are"}.`) : null,
+    "div",
+    { class: "stack" },
+    lost.length
+      ? h(
+          "p",
+          { class: "note warn" },
+          h("strong", null, `${plural(lost.length, "guarantee")} will be lost: `),
+          lost.map(({ now }) => cutName(now.category, now.level, after.levels)).join(", "),
+          ".",
+        )
+      : null,
+    changes.length
+      ? table(changes, after.levels)
+      : h("p", { class: "note" }, "Nothing would change."),
+    changes.length && same
+      ? h(
+          "p",
+          { class: "small soft" },
+          plural(same, "threshold"),
+          same === 1 ? " stays as it is." : " stay as they are.",
+        )
+      : null,
   );
 }
 
 function table(changes, levels) {
-  return h("div", { class: "scroll-x" }, h(
-    "table", { class: "comparison figures" },
-    h("thead", null, h("tr", null, ["Category", "Threshold", "Flags", "Status", "Why"].map((title) => h("th", { scope: "col" }, title)))),
-    h("tbody", null, changes.map(({ now, then }) => h(
-      "tr", null,
-      h("th", { scope: "row" }, cutName(now.category, now.level, levels)),
-      h("td", null, moved(then, now, (cut) => thresholds(cut))),
-      h("td", null, moved(then, now, (cut) => (cut.flags === null ? "none" : count(cut.flags)))),
-      h("td", null, statuses(then?.status, now.status), now.bands ? h("div", { class: "small" }, "block: ", statuses(then?.bands?.status, now.bands.status)) : null),
-      h("td", { class: "small soft" }, placed(now) ? "by hand" : "fitted to the labels"),
-    ))),
-  ));
+  return h(
+    "div",
+    { class: "scroll-x" },
+    h(
+      "table",
+      { class: "comparison figures" },
+      h(
+        "thead",
+        null,
+        h(
+          "tr",
+          null,
+          ["Category", "Threshold", "Flags", "Status", "Why"].map((title) =>
+            h("th", { scope: "col" }, title),
+          ),
+        ),
+      ),
+      h(
+        "tbody",
+        null,
+        changes.map(({ now, then }) =>
+          h(
+            "tr",
+            null,
+            h("th", { scope: "row" }, cutName(now.category, now.level, levels)),
+            h(
+              "td",
+              null,
+              moved(then, now, (cut) => thresholds(cut)),
+            ),
+            h(
+              "td",
+              null,
+              moved(then, now, (cut) => (cut.flags === null ? "none" : count(cut.flags))),
+            ),
+            h(
+              "td",
+              null,
+              statuses(then?.status, now.status),
+              now.bands
+                ? h(
+                    "div",
+                    { class: "small" },
+                    "block: ",
+                    statuses(then?.bands?.status, now.bands.status),
+                  )
+                : null,
+            ),
+            h("td", { class: "small soft" }, placed(now) ? "by hand" : "fitted to the labels"),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
-const statuses = (then, now) => [then && then !== now ? [statusBadge(then), " → "] : null, statusBadge(now)];
+const statuses = (then, now) => [
+  then && then !== now ? [statusBadge(then), " → "] : null,
+  statusBadge(now),
+];
 
 const placed = (cut) => cut.by_hand || Boolean(cut.bands?.by_hand);
 

@@ -2,28 +2,46 @@
 import { flagLevels } from "../words.js";
 
 const NONE = { threshold: null, upper: null };
+const STORE = "clipcal.thresholds.draft";
 const name = (category, level) => JSON.stringify([category, level]);
 
+/** What is placed outlives the page, and in the same tab a reload too. */
 export class Draft {
   #placed = new Map();
   #calibration = null;
-
-  /** `calibration` as /v1/calibration has it, or null where there is none yet. */
-  constructor(calibration) {
-    this.#calibration = calibration;
-  }
+  #corpus = null;
 
   get calibration() {
     return this.#calibration;
   }
 
-  /** Another calibration was saved: what is placed by hand stays placed. */
-  rebase(calibration) {
+  /**
+   * `calibration` as /v1/calibration has it, or null where there is none; `corpus` says of which.
+   *
+   * Where another calibration was saved, what is placed by hand stays placed; on another corpus,
+   * and after a reload on another calibration, it does not.
+   */
+  open(corpus, calibration) {
+    const begun = this.#corpus !== null;
+    if (begun && corpus !== this.#corpus) this.#placed.clear();
+    this.#corpus = corpus;
     this.#calibration = calibration;
+    if (!begun) this.#placed = new Map(stored(this.#basis));
+    this.#store();
+  }
+
+  /** What the thresholds were placed on. */
+  get #basis() {
+    return name(this.#corpus, this.#calibration?.sha256 ?? null);
+  }
+
+  #store() {
+    store(this.#basis, [...this.#placed]);
   }
 
   cut(category, level) {
-    return this.#calibration?.cuts.find((cut) => cut.category === category && cut.level === level) ?? null;
+    const cuts = this.#calibration?.cuts ?? [];
+    return cuts.find((cut) => cut.category === category && cut.level === level) ?? null;
   }
 
   saved(category, level) {
@@ -42,14 +60,17 @@ export class Draft {
     if (value === this.saved(category, level)[which]) delete placed[which];
     if (Object.keys(placed).length) this.#placed.set(key, placed);
     else this.#placed.delete(key);
+    this.#store();
   }
 
   reset(category, level) {
     this.#placed.delete(name(category, level));
+    this.#store();
   }
 
   clear() {
     this.#placed.clear();
+    this.#store();
   }
 
   changed(category, level) {
@@ -74,7 +95,11 @@ export class Draft {
       threshold: cut.by_hand ? cut.threshold : null,
       upper: cut.bands?.by_hand ? cut.bands.upper : null,
     }));
-    const all = new Map(earlier.filter(({ threshold, upper }) => threshold !== null || upper !== null).map((one) => [name(one.category, one.level), one]));
+    const all = new Map(
+      earlier
+        .filter(({ threshold, upper }) => threshold !== null || upper !== null)
+        .map((one) => [name(one.category, one.level), one]),
+    );
     for (const { category, level, placed } of this.changes) {
       const key = name(category, level);
       all.set(key, { category, level, ...NONE, ...all.get(key), ...placed });
@@ -86,7 +111,30 @@ export class Draft {
   bounds(category, level, levels) {
     const flags = flagLevels(levels);
     const place = flags.indexOf(level);
-    const at = (others) => others.map((other) => this.now(category, other).threshold).filter((value) => value !== null);
-    return { low: Math.max(-Infinity, ...at(flags.slice(0, place))), high: Math.min(Infinity, ...at(flags.slice(place + 1))) };
+    const at = (others) =>
+      others.map((other) => this.now(category, other).threshold).filter((value) => value !== null);
+    return {
+      low: Math.max(-Infinity, ...at(flags.slice(0, place))),
+      high: Math.min(Infinity, ...at(flags.slice(place + 1))),
+    };
+  }
+}
+
+/** What was placed on this basis before the page was loaded again. */
+function stored(basis) {
+  try {
+    const kept = JSON.parse(sessionStorage.getItem(STORE));
+    return kept?.basis === basis ? kept.placed : [];
+  } catch {
+    return []; // Storage is switched off.
+  }
+}
+
+function store(basis, placed) {
+  try {
+    if (placed.length) sessionStorage.setItem(STORE, JSON.stringify({ basis, placed }));
+    else sessionStorage.removeItem(STORE);
+  } catch {
+    // Kept in the draft for as long as the page is open.
   }
 }

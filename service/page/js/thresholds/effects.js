@@ -1,21 +1,47 @@
 /** What the thresholds would do: counts, rates with intervals, cost, bands, and the promise. */
 import { h, replace } from "../dom.js";
+import { kept } from "../state.js";
 import { amount, count, interval, percent, plural, score, signed } from "../words.js";
 
 const COSTS = { miss: "A miss costs", false_flag: "A false flag costs" };
+const REMEMBERED = "clipcal.costs";
 const LIVE = ["Flags", "Recall", "Precision", "Missed", "False flags", "Cost"];
+
+function rememberedCosts() {
+  try {
+    return { miss: 1, false_flag: 1, ...JSON.parse(kept.get(REMEMBERED)) };
+  } catch {
+    return { miss: 1, false_flag: 1 };
+  }
+}
 
 export class Effects {
   /** `onCosts({miss, false_flag})` is told new costs; `onMoveTo(threshold)` is asked to move. */
-  constructor(costs, { onCosts, onMoveTo }) {
-    Object.assign(this, { costs, onCosts, onMoveTo });
+  constructor({ onCosts, onMoveTo }) {
+    Object.assign(this, { costs: rememberedCosts(), onCosts, onMoveTo });
     this.promise = h("p", { class: "promise", role: "status", "aria-live": "polite" });
-    this.tiles = Object.fromEntries(LIVE.map((name) => [name, h("div", { class: `tile ${name.toLowerCase()}`, role: "group", "aria-label": name })]));
+    this.tiles = Object.fromEntries(
+      LIVE.map((name) => [
+        name,
+        h("div", { class: `tile ${name.toLowerCase()}`, role: "group", "aria-label": name }),
+      ]),
+    );
     this.live = h("div", { class: "tiles figures" }, Object.values(this.tiles));
     this.bands = h("section", { class: "card bands", "aria-label": "Bands", hidden: true });
     this.cheapest = h("p", { class: "small cheapest" });
     this.basis = h("p", { class: "small soft" });
-    this.more = h("div", { class: "more-effects" }, this.bands, h("section", { class: "card costs", "aria-label": "Costs" }, this.#inputs(), this.cheapest, this.basis));
+    this.more = h(
+      "div",
+      { class: "more-effects" },
+      this.bands,
+      h(
+        "section",
+        { class: "card costs", "aria-label": "Costs" },
+        this.#inputs(),
+        this.cheapest,
+        this.basis,
+      ),
+    );
   }
 
   show(tried) {
@@ -29,7 +55,12 @@ export class Effects {
     this.#tile("Cost", ...about(tried.cost));
     this.bands.hidden = tried.upper === null;
     if (tried.upper !== null) replace(this.bands, bands(tried));
-    this.basis.textContent = `Recall and precision are those of ${plural(tried.n, "labelled image")}, ${plural(tried.positives, "positive")}; misses, false flags and cost are expected of all ${count(tried.images)}. Intervals are for one threshold chosen in advance.`;
+    const labelled = `${plural(tried.n, "labelled image")}, ${plural(tried.positives, "positive")}`;
+    replace(
+      this.basis,
+      `Recall and precision are those of ${labelled}; misses, false flags and cost are expected `,
+      `of all ${count(tried.images)}. Intervals are for one threshold chosen in advance.`,
+    );
   }
 
   // Said again only where it is another: it is read aloud.
@@ -37,7 +68,16 @@ export class Effects {
     const said = `${certified} ${sentence}`;
     if (said === this.said) return;
     this.said = said;
-    replace(this.promise, h("span", { class: `badge ${certified ? "certified" : "estimated"}` }, certified ? "✔ guaranteed" : "no guarantee"), " ", sentence);
+    replace(
+      this.promise,
+      h(
+        "span",
+        { class: `badge ${certified ? "certified" : "estimated"}` },
+        certified ? "✔ guaranteed" : "no guarantee",
+      ),
+      " ",
+      sentence,
+    );
   }
 
   showNothing(text) {
@@ -50,10 +90,20 @@ export class Effects {
 
   /** `best` is the point of the lowest cost, or null where costs are not known. */
   showCheapest(best, digits) {
-    replace(this.cheapest, best === null ? "What mistakes cost is not known: it takes labels drawn at random." : [
-      `The lowest cost in the sample is about ${count(best.cost)}, at ${score(best.threshold, digits)}. `,
-      h("button", { type: "button", class: "link", onClick: () => this.onMoveTo(best.threshold) }, "Move there"),
-    ]);
+    replace(
+      this.cheapest,
+      best === null
+        ? "What mistakes cost is not known: it takes labels drawn at random."
+        : [
+            `The lowest cost in the sample is about ${count(best.cost)}, `,
+            `at ${score(best.threshold, digits)}. `,
+            h(
+              "button",
+              { type: "button", class: "link", onClick: () => this.onMoveTo(best.threshold) },
+              "Move there",
+            ),
+          ],
+    );
   }
 
   #tile(name, ...content) {
@@ -61,14 +111,33 @@ export class Effects {
   }
 
   #inputs() {
-    return h("div", { class: "row" }, Object.entries(COSTS).map(([name, label]) => {
-      const change = (event) => {
-        if (event.target.value === "" || !event.target.validity.valid) return;
-        this.costs = { ...this.costs, [name]: Number(event.target.value) };
-        this.onCosts(this.costs);
-      };
-      return h("label", { class: "row tight" }, label, h("input", { type: "number", min: 0, max: 1e9, step: "any", name, value: this.costs[name], inputmode: "decimal", onInput: change }));
-    }));
+    return h(
+      "div",
+      { class: "row" },
+      Object.entries(COSTS).map(([name, label]) => {
+        const change = (event) => {
+          if (event.target.value === "" || !event.target.validity.valid) return;
+          this.costs = { ...this.costs, [name]: Number(event.target.value) };
+          kept.set(REMEMBERED, JSON.stringify(this.costs));
+          this.onCosts(this.costs);
+        };
+        return h(
+          "label",
+          { class: "row tight" },
+          label,
+          h("input", {
+            type: "number",
+            min: 0,
+            max: 1e9,
+            step: "any",
+            name,
+            value: this.costs[name],
+            inputmode: "decimal",
+            onInput: change,
+          }),
+        );
+      }),
+    );
   }
 }
 
@@ -76,7 +145,10 @@ const note = (...text) => h("p", { class: "small soft" }, text);
 
 function flagged({ flags, before, newly, no_longer: noLonger, images }) {
   const share = images ? percent(flags / images) : "0%";
-  const change = before === null ? null : [`${count(before)} before, `, h("strong", null, signed(flags - before))];
+  const change =
+    before === null
+      ? null
+      : [`${count(before)} before, `, h("strong", null, signed(flags - before))];
   return [
     h("p", { class: "big" }, count(flags), h("span", { class: "small soft" }, ` ${share}`)),
     note(change ?? ""),
@@ -89,23 +161,57 @@ function rate(estimate) {
   const { value, low, high } = estimate;
   return [
     h("p", { class: "big" }, percent(value)),
-    h("div", { class: "interval", "aria-hidden": "true" }, h("i", { style: { "--low": low, "--high": high } }), h("b", { style: { "--at": value } })),
+    h(
+      "div",
+      { class: "interval", "aria-hidden": "true" },
+      h("i", { style: { "--low": low, "--high": high } }),
+      h("b", { style: { "--at": value } }),
+    ),
     note(interval(estimate)),
   ];
 }
 
 function about(some) {
   if (some === null) return [h("p", { class: "big soft" }, "–"), note("not known")];
-  return [h("p", { class: "big" }, `≈ ${count(some.value)}`), note(`${count(some.low)}–${count(some.high)}`)];
+  return [
+    h("p", { class: "big" }, `≈ ${count(some.value)}`),
+    note(`${count(some.low)}–${count(some.high)}`),
+  ];
 }
 
-function bands({ allow, review, block, images, upper_precision: precision, upper_certified: certified, wrongly_blocked: wrongly }) {
+function bands({
+  allow,
+  review,
+  block,
+  images,
+  upper_precision: precision,
+  upper_certified: certified,
+  wrongly_blocked: wrongly,
+}) {
   const named = Object.entries({ allow, review, block });
   return [
-    h("div", { class: "band-bar", "aria-hidden": "true" }, named.map(([name, number]) => h("i", { class: name, style: { "--share": number / (images || 1) } }))),
-    h("ul", { class: "band-counts figures" }, named.map(([name, number]) => h("li", null, h("span", { class: `badge ${name}` }, name), ` ${count(number)}`))),
-    precision === null ? null : h("p", { class: "small figures" },
-      `Of what is blocked ${percent(precision.value)} (${interval(precision)}) is positive: ${certified ? "guaranteed" : "no guarantee"}.`,
-      wrongly ? ` Wrongly blocked: about ${amount(wrongly)}.` : ""),
+    h(
+      "div",
+      { class: "band-bar", "aria-hidden": "true" },
+      named.map(([name, number]) =>
+        h("i", { class: name, style: { "--share": number / (images || 1) } }),
+      ),
+    ),
+    h(
+      "ul",
+      { class: "band-counts figures" },
+      named.map(([name, number]) =>
+        h("li", null, h("span", { class: `badge ${name}` }, name), ` ${count(number)}`),
+      ),
+    ),
+    precision === null
+      ? null
+      : h(
+          "p",
+          { class: "small figures" },
+          `Of what is blocked ${percent(precision.value)} (${interval(precision)}) is positive: `,
+          certified ? "guaranteed." : "no guarantee.",
+          wrongly ? ` Wrongly blocked: about ${amount(wrongly)}.` : "",
+        ),
   ];
 }

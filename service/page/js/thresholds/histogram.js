@@ -36,7 +36,7 @@ export class Histogram {
   #parts = {};
   #dragged = null;
 
-  /** `onMove(which, value)` is called while a threshold moves; `which` is "threshold" or "upper". */
+  /** `onMove(which, value)`: a threshold moves; `which` is "threshold" or "upper". */
   constructor(levels, onMove) {
     Object.assign(this, { levels, onMove });
     this.svg = s("svg", { class: "histogram", role: "group", "aria-label": "Scores" });
@@ -143,7 +143,9 @@ export class Histogram {
     this.svg.replaceChildren(
       s("defs", {}, s("clipPath", { id: "above-threshold" }, this.#parts.clip)),
       ...this.#zones(height),
-      ...lanes.flatMap((lane, index) => this.#lane(lane, TOP + index * (this.lane + CAPTION), width)),
+      ...lanes.flatMap((lane, index) =>
+        this.#lane(lane, TOP + index * (this.lane + CAPTION), width),
+      ),
       ...this.#axis(width),
       ...this.#marks(),
       ...this.#handles(),
@@ -361,13 +363,18 @@ export class Histogram {
     return here.sort((a, b) => far(a) - far(b))[0];
   }
 
-  #moveTo(which, wanted) {
+  /** The ends that a threshold must lie between, and that neither keys nor pointer pass. */
+  ends(which) {
     const { threshold, upper = null } = this.#limits;
     const least = which === "upper" ? threshold : Math.max(this.bounds.low, this.#view.low);
     const own = which === "threshold" && upper !== null ? upper : this.#view.high;
-    const most = Math.min(own, this.bounds.high);
+    return { least, most: Math.max(least, Math.min(own, this.bounds.high)) };
+  }
+
+  #moveTo(which, wanted) {
+    const { least, most } = this.ends(which);
     const rounded = Number(wanted.toFixed(this.digits));
-    const value = Math.min(Math.max(rounded, least), Math.max(most, least));
+    const value = Math.min(Math.max(rounded, least), most);
     if (value !== this.#limits[which]) this.onMove(which, value);
   }
 }

@@ -27,7 +27,10 @@ export function offer({ asked, before, fitted }, { title, note = null }) {
       comparison(before, fitted.calibration),
       remarks([...fitted.notes, ...fitted.calibration.warnings]),
     ],
-    actions: [{ label: "Cancel", value: null }, { label: "Save the calibration", kind: "primary", run: () => save(asked) }],
+    actions: [
+      { label: "Cancel", value: null },
+      { label: "Save the calibration", kind: "primary", run: () => save(asked) },
+    ],
   });
 }
 
@@ -43,17 +46,40 @@ async function save(asked) {
 
 function remarks(texts) {
   if (!texts.length) return null;
-  return h("details", { open: texts.length < 4 }, h("summary", null, "Remarks"), h("ul", { class: "small" }, texts.map((text) => h("li", null, text))));
+  return h(
+    "details",
+    { open: texts.length < 4 },
+    h("summary", null, "Remarks"),
+    h(
+      "ul",
+      { class: "small" },
+      texts.map((text) => h("li", null, text)),
+    ),
+  );
 }
 
 /** What to run, once a calibration is saved. */
 export function tellHowToApply() {
-  const copy = () => navigator.clipboard.writeText(APPLY).then(() => toast("Copied."), () => toast("The browser does not let pages copy.", { kind: "bad" }));
+  const copy = () =>
+    navigator.clipboard.writeText(APPLY).then(
+      () => toast("Copied."),
+      () => toast("The browser does not let pages copy.", { kind: "bad" }),
+    );
   return dialog({
     title: "Saved",
     content: [
-      h("p", null, "The page and the API decide by the new thresholds from now on. To write the decisions on the whole corpus to a file:"),
-      h("p", { class: "row" }, h("code", { class: "grow command" }, APPLY), navigator.clipboard ? h("button", { type: "button", onClick: copy }, "Copy") : null),
+      h(
+        "p",
+        null,
+        "The page and the API decide by the new thresholds from now on. ",
+        "To write the decisions on the whole corpus to a file:",
+      ),
+      h(
+        "p",
+        { class: "row" },
+        h("code", { class: "grow command" }, APPLY),
+        navigator.clipboard ? h("button", { type: "button", onClick: copy }, "Copy") : null,
+      ),
     ],
   });
 }
@@ -62,7 +88,15 @@ export function tellHowToApply() {
 export function tellConflict() {
   return dialog({
     title: "Somebody else saved a calibration",
-    content: h("p", null, "Nothing was overwritten. Load theirs: your thresholds stay as you placed them, and you can compare and save again."),
-    actions: [{ label: "Not now", value: false }, { label: "Load theirs", kind: "primary", value: true }],
+    content: h(
+      "p",
+      null,
+      "Nothing was overwritten. Load theirs: your thresholds stay as you placed them, ",
+      "and you can compare and save again.",
+    ),
+    actions: [
+      { label: "Not now", value: false },
+      { label: "Load theirs", kind: "primary", value: true },
+    ],
   });
 }

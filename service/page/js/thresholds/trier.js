@@ -9,7 +9,10 @@ export class Trier {
   #busy = false;
   #rest = 0;
 
-  /** `onTried(tried, milliseconds, settled)` is told the answers, `onProblem(problem)` failures. */
+  /**
+   * `onTried(tried, milliseconds, settled)` is told answers, `onProblem(problem, trial)`
+   * failures.
+   */
   constructor({ onTried, onProblem }) {
     Object.assign(this, { onTried, onProblem });
   }
@@ -47,7 +50,7 @@ export class Trier {
         const reply = await post("what-if", body);
         this.onTried(reply.results[0], reply.milliseconds, body.flips > 0);
       } catch (problem) {
-        this.onProblem(problem);
+        this.onProblem(problem, body.trials[0]);
       }
     }
     this.#busy = false;
