@@ -36,13 +36,16 @@ export async function undoBatch(batch = batches.at(-1)) {
     toast("Nothing to undo here.");
     return null;
   }
+  const place = batches.indexOf(batch);
+  if (place < 0) return null; // It is being taken back already.
+  batches.splice(place, 1);
   try {
     const undone = await undoLabels(batch);
-    batches.splice(batches.indexOf(batch), 1);
     batch.close();
     toast(`Undone: ${plural(undone, "label")}`);
     return batch.items;
   } catch (error) {
+    batches.splice(place, 0, batch);
     toast(error.message, { kind: "bad" });
     return null;
   }

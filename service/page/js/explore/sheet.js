@@ -104,7 +104,12 @@ export class Sheet {
       "aria-label": `Select ${item.name}`,
       onClick: (event) => this.#picked(place, event),
     });
-    const cell = h("li", { class: "cell" }, open, h("label", { class: "cell-pick" }, pick));
+    const cell = h(
+      "li",
+      { class: "cell", onFocusin: () => this.#mark(place) },
+      open,
+      h("label", { class: "cell-pick" }, pick),
+    );
     return this.#caption(cell, item);
   }
 
