@@ -1,6 +1,7 @@
 /** The shell: which page is shown, the header, the token, the keys that hold everywhere. */
 import { openSession, whenTokenIsNeeded } from "./api.js";
 import { dialog, h, problemNote, replace, set, toast } from "./dom.js";
+import { keepDropsOut } from "./drop.js";
 import { aboutService, headerButtons, turnTheme } from "./header.js";
 import { keys } from "./keys.js";
 import { go, hrefOf, route } from "./route.js";
@@ -124,6 +125,7 @@ keys.everywhere([
   { key: "?", label: "Show the keys", run: keys.overlay },
 ]);
 
+keepDropsOut();
 whenTokenIsNeeded(askToken);
 await tokenOfAddress();
 replace(document.getElementById("top-end"), headerButtons());

@@ -27,6 +27,16 @@ export function whenDropped(root, onFiles) {
   };
 }
 
+/** Let no file that is dropped beside what takes it take the page's place in the browser. */
+export function keepDropsOut() {
+  const keep = (event) => {
+    if (event.defaultPrevented || !holdsFiles(event.dataTransfer)) return;
+    event.preventDefault();
+    event.dataTransfer.dropEffect = "none";
+  };
+  for (const name of ["dragover", "drop"]) document.addEventListener(name, keep);
+}
+
 function holdsFiles(data) {
   return Boolean(data) && [...data.types].includes("Files");
 }

@@ -9,6 +9,7 @@ import { plural } from "./words.js";
 
 const POLL_MS = 20_000;
 const POLL_DOWN_MS = 3_000;
+const PATIENCE = 10; // seconds
 const THEMES = ["auto", "light", "dark"];
 
 const themeOf = () => kept.get("clipcal.theme") ?? "auto";
@@ -52,9 +53,17 @@ function raterButton() {
   return button;
 }
 
+// However often it is asked for, it is shown once.
+let shown = null;
+
 /** What is served, and how it is. */
 export function aboutService() {
-  return showService().catch((error) => toast(error.message, { kind: "bad" }));
+  shown ??= showService()
+    .catch((error) => toast(error.message, { kind: "bad" }))
+    .finally(() => {
+      shown = null;
+    });
+  return shown;
 }
 
 function stateButton() {
@@ -98,7 +107,7 @@ function watch(say) {
 
 async function ask(say) {
   try {
-    say("up", plural((await get("health")).images, "image"));
+    say("up", plural((await get("health", {}, { seconds: PATIENCE })).images, "image"));
   } catch (error) {
     say("down", error.status === 0 ? "no connection" : error.title);
   }
