@@ -28,19 +28,19 @@ export function pictureUrl(id, size = 320) {
   return address(`items/${id}/picture`, { size }).href;
 }
 
-export async function get(path, params, { signal } = {}) {
-  return (await ask(address(path, params), { signal })).json();
+/** With `seconds` a service that takes longer counts as one that does not answer. */
+export async function get(path, params, { signal, seconds } = {}) {
+  return json(await ask(address(path, params), { signal, seconds }));
 }
 
-export async function post(path, body, { signal } = {}) {
+export async function post(path, body, { signal, seconds } = {}) {
   const headers = { "Content-Type": "application/json" };
-  return (
-    await ask(address(path), { method: "POST", headers, body: JSON.stringify(body ?? {}), signal })
-  ).json();
+  const options = { method: "POST", headers, body: JSON.stringify(body ?? {}), signal, seconds };
+  return json(await ask(address(path), options));
 }
 
-export async function postForm(path, form, { signal } = {}) {
-  return (await ask(address(path), { method: "POST", body: form, signal })).json();
+export async function postForm(path, form, { signal, seconds } = {}) {
+  return json(await ask(address(path), { method: "POST", body: form, signal, seconds }));
 }
 
 /** A file of the service, with the name that it is to be kept under. */
@@ -67,18 +67,33 @@ async function ask(url, options) {
   }
 }
 
-async function reach(url, options) {
+async function reach(url, { seconds, signal, ...options }) {
+  const limit = seconds ? AbortSignal.timeout(1_000 * seconds) : null;
+  const either = signal && limit ? AbortSignal.any([signal, limit]) : (signal ?? limit);
   try {
-    const response = await fetch(url, { credentials: "same-origin", ...options });
+    const response = await fetch(url, { credentials: "same-origin", ...options, signal: either });
     tell(true);
     return response;
   } catch (error) {
-    if (abandoned(error)) throw error;
-    tell(false);
-    const detail =
-      "The service does not answer. Is it still running? Nothing that it acknowledged is lost.";
-    throw new ApiProblem({ status: 0, title: "No connection", detail });
+    throw silent(error);
   }
+}
+
+// The time limit and the connection may end while the body is still coming.
+async function json(response) {
+  try {
+    return await response.json();
+  } catch (error) {
+    throw error instanceof SyntaxError ? error : silent(error);
+  }
+}
+
+function silent(error) {
+  if (abandoned(error)) return error;
+  tell(false);
+  const detail =
+    "The service does not answer. Is it still running? Nothing that it acknowledged is lost.";
+  return new ApiProblem({ status: 0, title: "No connection", detail });
 }
 
 function tell(up) {

@@ -27,6 +27,11 @@ export const kept = {
 /** Events "rater" and "categories": something of it changed. */
 export const state = new EventTarget();
 
+// Another tab of this browser may say another name.
+addEventListener("storage", ({ key }) => {
+  if (key === RATER) state.dispatchEvent(new Event("rater"));
+});
+
 /** The name labels are given under, or null where nobody has said. */
 export function rater() {
   return kept.get(RATER) || null;
