@@ -78,3 +78,26 @@ def test_images_are_found_opened_labelled_together_and_taken_back_by_key(
     page.keyboard.press("u")
     expect(page.get_by_role("status").filter(has_text="Undone: 3 labels")).to_be_visible()
     assert all(one["undone"] for one in shared.get("labels", rater=RATER)["labels"])
+
+
+def test_two_batches_are_taken_back_one_by_one_however_fast_it_is_asked(
+    shared: Served, open_page: OpenPage
+) -> None:
+    page = open_page(shared, "#/explore", rater="Grace")
+    expect(images(page).first).to_be_visible()
+    for place in (2, 4):
+        images(page).nth(place).evaluate("image => image.focus()")
+        page.keyboard.press("l")
+        dialog = page.get_by_role("dialog", name="Label 1 image")
+        dialog.get_by_role("radio", name="positive").press("Space")
+        dialog.get_by_role("button", name="Keep these labels").click()
+        expect(dialog).to_be_hidden()
+    # What has the focus is what is labelled, however it came to have it.
+    known = [one["id"] for one in shared.get("items", limit=5)["items"]]
+    kept = shared.get("labels", rater="Grace")["labels"]
+    assert {one["item"] for one in kept} == {known[2], known[4]}
+
+    page.keyboard.press("u")
+    page.keyboard.press("u")
+    expect(page.get_by_role("status").get_by_text("Undone: 1 label")).to_have_count(2)
+    assert all(one["undone"] for one in shared.get("labels", rater="Grace")["labels"])

@@ -52,7 +52,7 @@ def test_a_page_that_is_left_before_it_came_leaves_no_trace(
     page = open_page(shared, "#/classify")
     arrived(page, "classify")
     held: list[Route] = []
-    page.route("**/v1/calibration", held.append)
+    page.route("**/v1/calibration", lambda route: held.append(route))
     with page.expect_request("**/v1/calibration"):
         page.keyboard.press("g")
         page.keyboard.press("t")
@@ -71,6 +71,24 @@ def test_a_page_that_is_left_before_it_came_leaves_no_trace(
     keys = page.get_by_role("dialog", name="Keys")
     expect(keys).to_contain_text("Skip this image")
     expect(keys).not_to_contain_text("Raise the threshold")
+
+
+def test_the_service_is_told_of_once_and_a_stray_file_opens_nothing(
+    shared: Served, open_page: OpenPage
+) -> None:
+    page = open_page(shared, "#/classify")
+    arrived(page, "classify")
+    page.get_by_role("button", name="This service:").dblclick()
+    expect(page.get_by_role("dialog", name="This service")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    expect(page.get_by_role("dialog")).to_have_count(1)
+    stray = """name => {
+        const data = new DataTransfer();
+        data.items.add(new File(["-"], "stray.jpg", { type: "image/jpeg" }));
+        const what = { dataTransfer: data, bubbles: true, cancelable: true };
+        return !document.querySelector("header").dispatchEvent(new DragEvent(name, what));
+    }"""
+    assert [page.evaluate(stray, name) for name in ("dragover", "drop")] == [True, True]
 
 
 def test_no_page_is_wider_than_a_phone(shared: Served, open_page: OpenPage) -> None:

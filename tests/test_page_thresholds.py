@@ -17,7 +17,7 @@ MOST_SHOWN = 24
 
 
 def handle(page: Page) -> Locator:
-    return page.get_by_role("slider", name=f"Threshold of {CATEGORY}")
+    return page.get_by_role("slider", name=f"Threshold of {CATEGORY}", exact=True)
 
 
 def tile(page: Page, name: str) -> Locator:
@@ -131,3 +131,51 @@ def test_what_somebody_else_saved_meanwhile_is_not_overwritten(
         f"{cut['threshold']:.4f} → {told['threshold']:.4f}".replace("-", "−")
     )
     assert calibration.read_bytes() == theirs
+
+
+def test_a_typed_threshold_is_held_within_bounds_and_outlives_a_reload(
+    served: Served, open_page: OpenPage
+) -> None:
+    page = open_page(served, f"#/thresholds?category={CATEGORY}")
+    expect(handle(page)).to_be_visible()
+    page.keyboard.press("b")
+    block = page.get_by_role("slider", name=f"Upper threshold of {CATEGORY}")
+    expect(block).to_be_visible()
+    ends = [
+        float(block.get_attribute(name) or "nan") for name in ("aria-valuemin", "aria-valuenow")
+    ]
+    typed = page.get_by_role("spinbutton", name="Threshold", exact=True)
+    save = page.get_by_role("button", name="Save…")
+    before = threshold(page)
+
+    typed.fill(str(ends[1] + 1))
+    expect(typed).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_role("alert").filter(has_text="from")).to_be_visible()
+    expect(save).to_be_disabled()
+    assert threshold(page) == before
+    typed.fill(str(round(sum(ends) / 2, 6)))
+    expect(save).to_be_enabled()
+    placed = threshold(page)
+    assert ends[0] < placed < ends[1]
+
+    page.reload()
+    expect(page.get_by_role("region", name="Changes")).to_contain_text("1 change, not saved")
+    assert threshold(page) == placed
+
+
+def test_the_focus_stays_where_a_category_is_chosen_and_a_change_is_offered_once(
+    served: Served, open_page: OpenPage
+) -> None:
+    page = open_page(served, f"#/thresholds?category={CATEGORY}")
+    expect(handle(page)).to_be_visible()
+    other = page.get_by_role("navigation", name="Categories").get_by_role("button").nth(2)
+    other.press("Enter")
+    expect(other).to_have_attribute("aria-current", "true")
+    expect(other).to_be_focused()
+    expect(page.get_by_role("slider")).to_be_visible()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Control+s")
+    page.keyboard.press("Control+s")
+    expect(page.get_by_role("dialog").first).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    expect(page.get_by_role("dialog")).to_have_count(1)
