@@ -26,15 +26,25 @@ def draw(served: Served, images: int, category: str = CATEGORY) -> None:
     served.post("review/rounds", {"category": category, "images": images, "audit": 1.0})
 
 
+def stage(page: Page) -> Locator:
+    return page.get_by_role("figure", name="Image")
+
+
 def shown(page: Page) -> Locator:
     """The name of the image that is asked about."""
-    return page.get_by_role("figure", name="Image").get_by_role("link")
+    return stage(page).get_by_role("link")
+
+
+def seen(page: Page) -> Locator:
+    """The name of the image that is asked about, once its picture has come."""
+    expect(shown(page)).not_to_be_empty()
+    expect(stage(page)).not_to_have_attribute("aria-busy", "true")
+    return shown(page)
 
 
 def press(page: Page, key: str) -> str:
     """Press a key that goes on to another image; returns the name of the one before."""
-    expect(shown(page)).not_to_be_empty()
-    name = shown(page).inner_text()
+    name = seen(page).inner_text()
     page.keyboard.press(key)
     expect(shown(page)).not_to_have_text(name)
     return name
@@ -144,6 +154,7 @@ def test_what_is_skipped_waits_and_gets_no_label(shared: Served, open_page: Open
 
     page.get_by_role("button", name="Show them again").press("Enter")
     expect(shown(page)).to_have_text(skipped)
+    seen(page)
     page.keyboard.press("y")
     sent(page)
     assert standing(journal(shared, "Dora")) == sorted([(second, NO), (skipped, YES)])

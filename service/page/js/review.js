@@ -4,18 +4,24 @@ import { h, problemNote, replace } from "./dom.js";
 import { keys } from "./keys.js";
 import { keep, route } from "./route.js";
 import { askRater, kept, loadCategories, newBatch, rater, state } from "./state.js";
-import { count, plural } from "./words.js";
+import { count } from "./words.js";
+import { Bar, ORDERS } from "./review/bar.js";
 import { Examples, Scores } from "./review/evidence.js";
 import { Feed } from "./review/feed.js";
+import { emptyNote, movedNote, unfittedNote } from "./review/messages.js";
 import { outbox } from "./review/outgoing.js";
 import { Outlook } from "./review/outlook.js";
-import { AllQuestions, OneQuestion } from "./review/question.js";
+import { OneQuestion } from "./review/question.js";
+import { AllQuestions } from "./review/questions.js";
 import { drawRound } from "./review/round.js";
 import { Stage } from "./review/stage.js";
 import { Trail } from "./review/trail.js";
 
-const ORDERS = { suggested: "Suggested", flagged: "Flagged", near: "Near the threshold" };
 const HIDDEN = "clipcal.review.hidden";
+const CONFLICT = 409;
+// What was pressed by pointer gives the keys back to the page.
+const GIVES_BACK =
+  "button.answer, button.tick, .answer-all, .stage-picture, .review-bar [role=radio]";
 
 export const page = {
   title: "Review",
@@ -50,16 +56,20 @@ class Review {
   #origins = new Map();
   #hidden = kept.get(HIDDEN) === "yes";
 
-  constructor(root, { categories, levels }, params) {
+  constructor(root, { categories, levels, corpus }, params) {
     this.root = root;
     this.names = categories.map((category) => category.name);
     this.levels = levels;
-    this.category = this.names.includes(params.category) ? params.category : this.names.length === 1 ? this.names[0] : null;
+    this.corpus = corpus;
+    this.rater = rater();
+    this.category = chosenOf(this.names, params.category);
     this.order = params.queue in ORDERS ? params.queue : "suggested";
     this.#build();
     this.#listen();
-    this.trail.load().catch(() => {});
+    this.trail.load();
     this.#ask();
+    outbox.sendNow();
+    this.#drawUnsent();
   }
 
   close() {
@@ -77,66 +87,69 @@ class Review {
     this.scores = new Scores(this.levels, () => this.#hide());
     this.examples = new Examples(this.levels);
     this.outlook = new Outlook(this.levels);
-    this.trail = new Trail(rater(), this.levels, outbox, (step) => this.#takeBack(step));
-    this.left = h("span", { class: "soft figures" });
-    this.note = h("p", { class: "review-note small soft", onClick: () => this.note.classList.toggle("whole") });
+    this.trail = new Trail(this.rater, this.levels, outbox, (step) => this.#takeBack(step));
+    this.bar = new Bar(this.names, {
+      onChoose: (chosen) => this.#choose(chosen),
+      onDraw: () => this.#draw(),
+      counter: this.trail.counter,
+    });
+    const unfold = () => this.note.classList.toggle("whole");
+    this.note = h("p", { class: "review-note small soft", onClick: unfold });
     this.said = h("p", { class: "hidden-text", "aria-live": "polite" });
-    this.asked = h("div");
+    this.asked = h("div", { class: "asked-place" });
     this.message = h("div", { class: "review-message", hidden: true });
-    this.side = h("div", { class: "review-side" }, h("div", { class: "asked-frame" }, this.asked, this.trail.sending), this.outlook.node, this.scores.node, this.examples.node, this.trail.node);
-    this.main = h("div", { class: "review-main" }, this.stage.node, this.message, this.side);
-    replace(this.root, h("div", { class: "review" }, this.#bar(), this.note, this.main, this.said));
-  }
-
-  #bar() {
-    const options = [this.names.length > 1 ? h("option", { value: "" }, "all categories") : null, this.names.map((name) => h("option", { value: name }, name))];
-    this.select = h("select", { "aria-label": "Category", onChange: () => this.#choose({ category: this.select.value || null }) }, options);
-    this.select.addEventListener("pointerdown", () => (this.pointed = true));
-    this.select.addEventListener("keydown", () => (this.pointed = false));
-    this.orders = Object.entries(ORDERS).map(([order, label]) => h("button", { type: "button", role: "radio", dataset: { order }, onClick: () => this.#choose({ order }) }, label));
-    return h(
-      "div", { class: "review-bar row" },
-      this.select,
-      h("div", { class: "choices", role: "radiogroup", "aria-label": "Queue" }, this.orders),
-      h("span", { class: "grow row end" }, this.trail.counter, this.left, h("button", { type: "button", class: "draw", onClick: () => this.#draw() }, "Draw a round", h("kbd", null, "D"))),
+    this.side = h(
+      "div",
+      { class: "review-side" },
+      h("div", { class: "asked-frame" }, this.asked, this.trail.sending.node),
+      [this.outlook, this.scores, this.examples, this.trail].map(({ node }) => node),
     );
+    this.main = h("div", { class: "review-main" }, this.stage.node, this.message, this.side);
+    const parts = [this.bar.node, this.note, this.main, this.said];
+    replace(this.root, h("div", { class: "review" }, parts));
   }
 
   #listen() {
-    outbox.onChange = () => this.trail.draw();
+    outbox.onChange = () => this.#drawUnsent();
     outbox.onKept = () => {
       this.examples.forget();
       this.outlook.refresh();
     };
-    outbox.sendNow();
     this.whenBack = () => {
       this.outlook.refresh();
       if (this.feed.current) this.#showEvidence(this.feed.current);
     };
     connection.addEventListener("up", this.whenBack);
-    // What was pressed by pointer gives the keys back to the page.
-    this.giveFocusBack = (event) => {
-      if (event.detail && event.target.closest("button.answer, button.tick, .answer-all, .stage-picture, [role=radio]")) this.root.focus({ preventScroll: true });
+    this.giveFocusBack = ({ detail, target }) => {
+      if (detail && target.closest(GIVES_BACK)) this.root.focus({ preventScroll: true });
     };
     this.root.addEventListener("click", this.giveFocusBack);
+  }
+
+  #drawUnsent() {
+    this.trail.draw();
+    if (outbox.corpus === null || outbox.corpus === this.corpus) return;
+    // Ids mean other images there: nothing that is shown here holds any more.
+    this.close();
+    replace(this.root, movedNote());
   }
 
   #choose({ category = this.category, order = this.order }) {
     Object.assign(this, { category, order });
     keep("review", { category, queue: order });
     // Chosen by pointer, the list gives the keys back to the page; by keys, one goes on choosing.
-    if (this.pointed) this.root.focus({ preventScroll: true });
+    if (this.bar.pointed) this.root.focus({ preventScroll: true });
     this.#ask();
   }
 
   // Another question: another queue, other keys.
   #ask() {
-    this.select.value = this.category ?? "";
-    for (const button of this.orders) {
-      button.setAttribute("aria-checked", String(button.dataset.order === this.order));
-    }
+    this.bar.show(this.category, this.order);
     const answer = (levels) => this.#answer(levels);
-    this.question = this.category === null ? new AllQuestions(this.names, this.levels, answer) : new OneQuestion(this.category, this.levels, answer);
+    this.question =
+      this.category === null
+        ? new AllQuestions(this.names, this.levels, answer)
+        : new OneQuestion(this.category, this.levels, answer);
     replace(this.asked, this.question.node);
     this.forgetKeys?.();
     this.forgetKeys = keys.page([...this.question.keys, ...this.#keys()]);
@@ -146,24 +159,34 @@ class Review {
   }
 
   #keys() {
-    const orders = Object.keys(ORDERS);
     const after = (list, one) => list[(list.indexOf(one) + 1) % list.length];
+    const order = () => after(Object.keys(ORDERS), this.order);
+    const category = () => after([null, ...this.names], this.category);
     return [
       { key: "s", label: "Skip this image", run: () => this.#skip() },
-      { key: ["u", "Ctrl+z"], label: "Take the latest answer back, and the one before", run: () => this.trail.back(), repeat: true },
+      {
+        key: ["u", "Ctrl+z"],
+        label: "Take the latest answer back, and the one before",
+        run: () => this.trail.back(),
+      },
       { key: "h", label: "Hide or show scores and decisions", run: () => this.#hide() },
       { key: "Space", label: "Zoom", run: () => this.stage.zoom() },
-      { key: "q", label: "The next queue", run: () => this.#choose({ order: after(orders, this.order) }) },
-      { key: "c", label: "The next category", run: () => this.#choose({ category: after([null, ...this.names], this.category) }) },
+      { key: "q", label: "The next queue", run: () => this.#choose({ order: order() }) },
+      { key: "c", label: "The next category", run: () => this.#choose({ category: category() }) },
       { key: "d", label: "Draw a round", run: () => this.#draw() },
     ];
   }
 
   async #begin() {
     const turn = ++this.#turn;
-    const judged = outbox.labels.filter((body) => body.rater === rater()).flatMap((body) => body.labels);
-    const here = judged.filter(({ category }) => this.category === null || category === this.category);
-    this.feed = new Feed(get, { order: this.order, category: this.category, rater: rater() }, here.map(({ item }) => item));
+    const { order, category, corpus, rater: name } = this;
+    const judged = outbox
+      .labelsOf(corpus)
+      .filter((body) => body.rater === name)
+      .flatMap((body) => body.labels)
+      .filter((label) => category === null || label.category === category);
+    const ids = judged.map(({ item }) => item);
+    this.feed = new Feed(get, { order, category, rater: name }, ids);
     replace(this.note);
     await this.#attempt(turn, () => this.feed.start());
   }
@@ -177,19 +200,31 @@ class Review {
         if (turn === this.#turn) this.#show();
       } else if (turn === this.#turn) this.#empty();
     } catch (problem) {
-      if (turn === this.#turn) this.#tell(problemNote(problem, () => this.#begin()));
+      if (turn === this.#turn) this.#fail(problem);
     }
+  }
+
+  #fail(problem) {
+    const unfitted = problem.status === CONFLICT && this.order !== "suggested";
+    this.bar.left.textContent = "";
+    this.#tell(
+      unfitted
+        ? unfittedNote(this.category, () => this.#draw())
+        : problemNote(problem, () => this.#begin()),
+    );
   }
 
   #show() {
     const item = this.feed.current;
     const { note, counts } = this.feed.reply;
-    replace(this.note, h("span", { class: `badge ${counts ? "good" : "warn"}` }, counts ? "counts" : "doesn't count"), " ", note);
+    const kind = counts ? "good" : "warn";
+    const badge = h("span", { class: `badge ${kind}` }, counts ? "counts" : "doesn't count");
+    replace(this.note, badge, " ", note);
     this.#tell(null);
     this.stage.show(item, this.feed.upcoming);
     this.question.show(item, this.#hidden);
     this.#showEvidence(item);
-    this.left.textContent = `${count(this.feed.remaining)} left`;
+    this.bar.left.textContent = `${count(this.feed.remaining)} left`;
     this.said.textContent = `${item.name}. ${this.question.title.textContent}`;
   }
 
@@ -216,31 +251,32 @@ class Review {
   }
 
   #empty() {
-    const { skipped } = this.feed;
-    this.left.textContent = "0 left";
+    const skipped = this.feed.skipped.size;
+    this.bar.left.textContent = "0 left";
     replace(this.note);
-    const again = () => this.#attempt(++this.#turn, () => this.feed.showSkipped());
-    const what = { suggested: "Nobody has drawn images that you have not labelled.", flagged: "All that is flagged is labelled.", near: "Every image is labelled." }[this.order];
-    this.#tell(h(
-      "div", { class: "empty" },
-      h("h2", null, skipped.size ? "Only what you skipped is left" : "Nothing waits here"),
-      h("p", null, skipped.size ? `You skipped ${plural(skipped.size, "image")}.` : what),
-      h("div", { class: "row" },
-        skipped.size ? h("button", { type: "button", class: "primary", onClick: again }, "Show them again") : null,
-        h("button", { type: "button", class: skipped.size ? null : "primary", onClick: () => this.#draw() }, "Draw a round"),
-        this.order === "suggested" ? h("button", { type: "button", onClick: () => this.#choose({ order: "near" }) }, "Look near the threshold") : null),
-    ));
+    const note = emptyNote(
+      { skipped, order: this.order },
+      {
+        again: () => this.#attempt(++this.#turn, () => this.feed.showSkipped()),
+        draw: () => this.#draw(),
+        near: () => this.#choose({ order: "near" }),
+      },
+    );
+    this.#tell(note);
     this.said.textContent = "Nothing waits here.";
   }
 
   #answer(levels) {
     const item = this.feed.current;
     if (!item || !this.message.hidden) return;
+    // What nobody can have seen yet is not answered; what cannot be shown may be, on purpose.
+    if (this.stage.waits) return this.stage.saySoon();
     const batch = newBatch();
     const origin = this.#origins.get(item.id) ?? this.feed.reply.origin;
-    const labels = Object.entries(levels).map(([category, level]) => ({ item: item.id, category, level }));
-    outbox.give({ batch, rater: rater(), origin, labels }, item.name);
-    this.trail.add({ batch, rater: rater(), origin, item, levels });
+    const given = Object.entries(levels);
+    const labels = given.map(([category, level]) => ({ item: item.id, category, level }));
+    outbox.give(this.corpus, { batch, rater: this.rater, origin, labels }, item.name);
+    this.trail.add({ batch, rater: this.rater, origin, item, levels });
     this.#goOn(() => this.feed.advance(item));
   }
 
@@ -255,10 +291,11 @@ class Review {
 
   // The image comes back, to be answered anew: as it came to be seen the first time.
   #takeBack({ batch, rater: name, origin, item, levels }) {
-    outbox.undo({ batch, rater: name }, `taking back ${item.name}`);
+    outbox.undo(this.corpus, { batch, rater: name }, `taking back ${item.name}`);
     if (this.category !== null && !(this.category in levels)) return;
     this.#origins.set(item.id, origin);
-    this.#goOn(async () => this.feed.putBack(item.decisions ? item : await get(`items/${item.id}`)));
+    const whole = async () => (item.decisions ? item : get(`items/${item.id}`));
+    this.#goOn(async () => this.feed.putBack(await whole()));
   }
 
   #hide() {
@@ -276,4 +313,10 @@ class Review {
     this.order = "suggested";
     this.#choose({});
   }
+}
+
+// Of a single category nothing else can be asked.
+function chosenOf(names, wanted) {
+  if (names.includes(wanted)) return wanted;
+  return names.length === 1 ? names[0] : null;
 }

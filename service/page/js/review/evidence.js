@@ -13,17 +13,31 @@ export class Scores {
   constructor(levels, onToggle) {
     this.levels = levels;
     this.body = h("div", { class: "scores-body" });
-    this.toggle = h("button", { type: "button", class: "plain small", "aria-label": "Hide scores", onClick: onToggle });
-    this.node = h("section", { class: "review-scores", "aria-label": "Scores" }, h("div", { class: "row" }, h("h2", { class: "grow" }, "Scores"), this.toggle), this.body);
+    this.toggle = h("button", {
+      type: "button",
+      class: "plain small",
+      "aria-label": "Hide scores",
+      onClick: onToggle,
+    });
+    this.node = h(
+      "section",
+      { class: "review-scores", "aria-label": "Scores" },
+      h("div", { class: "row" }, h("h2", { class: "grow" }, "Scores"), this.toggle),
+      this.body,
+    );
   }
 
   show(item, category, hidden) {
     set(this.toggle, { "aria-pressed": String(hidden) });
     replace(this.toggle, hidden ? "Hidden" : "Hide", h("kbd", null, "H"));
     this.#range.take(item.decisions);
-    replace(this.body, hidden
-      ? h("p", { class: "soft small" }, "Hidden, so that they don't sway you.")
-      : scoreTable(item.decisions, { levels: this.levels, range: this.#range, first: category }));
+    const options = { levels: this.levels, range: this.#range, first: category };
+    replace(
+      this.body,
+      hidden
+        ? h("p", { class: "soft small" }, "Hidden, so that they don't sway you.")
+        : scoreTable(item.decisions, options),
+    );
   }
 }
 
@@ -36,7 +50,12 @@ export class Examples {
     this.levels = levels;
     this.body = h("div", { class: "examples-body" });
     this.title = h("h2");
-    this.node = h("section", { class: "examples", "aria-label": "Labelled images that look like this" }, this.title, this.body);
+    this.node = h(
+      "section",
+      { class: "examples", "aria-label": "Labelled images that look like this" },
+      this.title,
+      this.body,
+    );
   }
 
   async show(item, category, next) {
@@ -52,7 +71,8 @@ export class Examples {
       this.#render(found);
       if (next) this.#fetch(next, category, request.signal).catch(() => {});
     } catch (problem) {
-      if (!abandoned(problem)) replace(this.body, h("p", { class: "soft small" }, problem.detail ?? problem.message));
+      if (abandoned(problem)) return;
+      replace(this.body, h("p", { class: "soft small" }, problem.detail ?? problem.message));
     }
   }
 
@@ -63,7 +83,9 @@ export class Examples {
 
   async #fetch(item, category, signal) {
     const name = `${item.id} ${category}`;
-    const found = this.#known.get(name) ?? (await get(`items/${item.id}/neighbours`, { k: NEIGHBOURS, category }, { signal }));
+    const path = `items/${item.id}/neighbours`;
+    const params = { k: NEIGHBOURS, category };
+    const found = this.#known.get(name) ?? (await get(path, params, { signal }));
     this.#known.set(name, found);
     return found;
   }
@@ -71,14 +93,23 @@ export class Examples {
   #render({ category, positives, negatives }) {
     const [top, bottom] = [this.levels.at(-1), this.levels[0]];
     const yes = this.levels.length > 2 ? `from ${this.levels[1]}` : levelName(top, this.levels);
-    replace(this.body, this.#strip(yes, positives, category, "positive"), this.#strip(levelName(bottom, this.levels), negatives, category, "negative"));
+    const no = levelName(bottom, this.levels);
+    replace(
+      this.body,
+      this.#strip(yes, positives, category, "positive"),
+      this.#strip(no, negatives, category, "negative"),
+    );
   }
 
   #strip(title, hits, category, kind) {
+    const shown = { category: this.levels.length > 2 ? category : null, levels: this.levels };
     return h(
-      "div", { class: "example-strip", role: "group", "aria-label": `Labelled ${title}` },
+      "div",
+      { class: "example-strip", role: "group", "aria-label": `Labelled ${title}` },
       h("span", { class: `badge ${kind}` }, title),
-      hits.length ? hitStrip(hits.slice(0, NEIGHBOURS), { category: this.levels.length > 2 ? category : null, levels: this.levels }) : h("p", { class: "soft small" }, "none labelled yet"),
+      hits.length
+        ? hitStrip(hits.slice(0, NEIGHBOURS), shown)
+        : h("p", { class: "soft small" }, "none labelled yet"),
     );
   }
 }

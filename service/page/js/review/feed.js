@@ -85,7 +85,8 @@ export class Feed {
     let reply = null;
     for (let offset = 0; !fresh.length; offset += PAGE) {
       reply = await this.#get("review/queue", { ...this.#question, offset, limit: PAGE });
-      fresh = reply.items.filter((item) => !held.has(item.id) && !this.#done.has(item.id) && !this.skipped.has(item.id));
+      const known = [held, this.#done, this.skipped];
+      fresh = reply.items.filter(({ id }) => !known.some((ids) => ids.has(id)));
       // Judged already, and still on its way when the service counted.
       judged += reply.items.filter((item) => this.#done.has(item.id)).length;
       this.#end = reply.items.length < PAGE;

@@ -21,7 +21,12 @@ export class Outlook {
   constructor(levels) {
     this.#levels = levels;
     this.body = h("div", { class: "stack" });
-    this.node = h("section", { class: "outlook", "aria-label": "Guarantees" }, h("h2", { class: "hidden-text" }, "What the labels guarantee"), this.body);
+    this.node = h(
+      "section",
+      { class: "outlook", "aria-label": "Guarantees" },
+      h("h2", { class: "hidden-text" }, "What the labels guarantee"),
+      this.body,
+    );
     this.reply = null;
   }
 
@@ -51,25 +56,32 @@ export class Outlook {
       this.#celebrate();
       this.#render();
     } catch (problem) {
-      if (!abandoned(problem)) replace(this.body, h("p", { class: "soft small" }, problem.detail ?? problem.message));
+      if (abandoned(problem)) return;
+      replace(this.body, h("p", { class: "soft small" }, problem.detail ?? problem.message));
     }
   }
 
   #celebrate() {
     // With bands a cut has two guarantees, always in the same order: they are told by their places.
-    const certified = [...this.reply.cuts.entries()].filter(([, cut]) => cut.status === "certified");
+    const isCertified = ([, { status }]) => status === "certified";
+    const certified = [...this.reply.cuts.entries()].filter(isCertified);
     for (const [place, cut] of certified) {
-      if (this.#certified && !this.#certified.has(place)) toast(`${cutName(cut.category, cut.level, this.#levels)}: ${cut.sentence}`, { seconds: 10 });
+      if (!this.#certified || this.#certified.has(place)) continue;
+      const name = cutName(cut.category, cut.level, this.#levels);
+      toast(`${name}: ${cut.sentence}`, { seconds: 10 });
     }
     const now = new Set(certified.map(([place]) => place));
-    this.#mourn([...(this.#certified ?? [])].filter((place) => !now.has(place)).map((place) => this.reply.cuts[place]));
+    const lost = [...(this.#certified ?? [])].filter((place) => !now.has(place));
+    this.#mourn(lost.map((place) => this.reply.cuts[place]));
     this.#certified = now;
   }
 
   #mourn(cuts) {
     if (!cuts.length) return;
     const names = cuts.map((cut) => cutName(cut.category, cut.level, this.#levels)).join(", ");
-    const why = "Images that were drawn for all categories and are labelled in some count against the others: label them in all.";
+    const why =
+      "Images that were drawn for all categories and are labelled in some count against the " +
+      "others: label them in all.";
     toast(`No longer certified: ${names}. ${why}`, { kind: "bad", seconds: 20 });
   }
 
@@ -78,28 +90,47 @@ export class Outlook {
     const first = this.#first(cuts);
     const others = cuts.filter((cut) => !first.includes(cut));
     const open = this.body.querySelector("details")?.open ?? false;
+    const sure = `${Math.round(100 * confidence)}% confidence`;
+    const list = (some) => {
+      const rows = some.map((cut) => this.#row(cut));
+      return h("div", { class: "outlook-list" }, rows);
+    };
     replace(
       this.body,
-      h("div", { class: "outlook-list" }, first.map((cut) => this.#row(cut))),
-      h("details", { open },
-        h("summary", { class: "small" }, others.length ? `${plural(others.length, "more guarantee")}` : "Of what"),
-        h("div", { class: "outlook-list" }, others.map((cut) => this.#row(cut))),
-        h("p", { class: "small soft" }, `From ${plural(labelled, "labelled image")}, for ${target} with ${Math.round(100 * confidence)}% confidence.`)),
+      list(first),
+      h(
+        "details",
+        { open },
+        h(
+          "summary",
+          { class: "small" },
+          others.length ? plural(others.length, "more guarantee") : "Of what",
+        ),
+        list(others),
+        h(
+          "p",
+          { class: "small soft" },
+          `From ${plural(labelled, "labelled image")}, for ${target} with ${sure}.`,
+        ),
+      ),
     );
   }
 
   // Those of the category; with all categories the one that is nearest to being certified.
   #first(cuts) {
     if (this.#category !== null) return cuts.filter((cut) => cut.category === this.#category);
-    const lacking = (cut) => (cut.status === "certified" ? Infinity : (cut.further_positives ?? 1e12));
+    const lacking = (cut) =>
+      cut.status === "certified" ? Infinity : (cut.further_positives ?? 1e12);
     return [...cuts].sort((a, b) => lacking(a) - lacking(b)).slice(0, 1);
   }
 
   #row(cut) {
     const name = cutName(cut.category, cut.level, this.#levels);
+    const head = [h("strong", { class: "grow cut" }, name), statusBadge(cut.status)];
     return h(
-      "div", { class: "outlook-row" },
-      h("div", { class: "row" }, h("strong", { class: "grow cut" }, name), statusBadge(cut.status)),
+      "div",
+      { class: "outlook-row" },
+      h("div", { class: "row" }, head),
       progress(cut, name),
       h("p", { class: "small figures" }, cut.sentence),
     );
@@ -110,13 +141,22 @@ function progress(cut, name) {
   if (cut.status === "certified") return bar(1, `${name}: reached`, "done");
   if (cut.further_positives === null) return null;
   const share = cut.positives / (cut.positives + cut.further_positives || 1);
-  return bar(share, `${name}: ${plural(cut.positives, "positive")}, ${cut.further_positives} more needed`);
+  const has = plural(cut.positives, "positive");
+  return bar(share, `${name}: ${has}, ${cut.further_positives} more needed`);
 }
 
 function bar(share, label, kind = "") {
   const value = Math.round(100 * share);
   return h(
-    "div", { class: `meter ${kind}`, role: "progressbar", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": value },
+    "div",
+    {
+      class: `meter ${kind}`,
+      role: "progressbar",
+      "aria-label": label,
+      "aria-valuemin": 0,
+      "aria-valuemax": 100,
+      "aria-valuenow": value,
+    },
     h("i", { style: { "--share": share } }),
   );
 }

@@ -13,16 +13,34 @@ export class Stage {
 
   constructor() {
     this.picture = h("img", { alt: "", draggable: "false", decoding: "async" });
-    this.nothing = h("p", { class: "empty", hidden: true }, "The picture cannot be shown: its file is gone or changed, or the service does not answer.");
-    this.name = h("a", { class: "cut" });
+    this.nothing = h(
+      "p",
+      { class: "empty", hidden: true },
+      "The picture cannot be shown: its file is gone or changed, or the service does not answer.",
+    );
+    this.name = h("a", { class: "cut grow" });
+    this.remark = h("strong", { class: "stage-remark", role: "status" });
     this.button = h(
       "button",
-      { type: "button", class: "stage-picture", "aria-label": "Zoom", "aria-pressed": "false", title: "Zoom (Space)", onClick: () => this.zoom() },
+      {
+        type: "button",
+        class: "stage-picture",
+        "aria-label": "Zoom",
+        "aria-pressed": "false",
+        title: "Zoom (Space)",
+        onClick: () => this.zoom(),
+      },
       this.picture,
     );
-    this.node = h("figure", { class: "stage", "aria-label": "Image" }, this.button, this.nothing, h("figcaption", { class: "small soft" }, this.name));
+    this.node = h(
+      "figure",
+      { class: "stage", "aria-label": "Image" },
+      this.button,
+      this.nothing,
+      h("figcaption", { class: "small soft" }, this.name, this.remark),
+    );
     this.button.addEventListener("pointermove", (event) => this.#pan(event));
-    this.picture.addEventListener("load", () => this.button.classList.remove("waiting"));
+    this.picture.addEventListener("load", () => this.#await(false));
     this.picture.addEventListener("error", () => this.#missing(true));
     // A service that was away is back: what it did not give is asked for again.
     this.again = () => this.#item && this.button.hidden && this.show(this.#item, this.#upcoming);
@@ -33,8 +51,19 @@ export class Stage {
     connection.removeEventListener("up", this.again);
   }
 
+  /** Whether the picture has not come yet, so that nobody can have seen it. */
+  get waits() {
+    return this.node.getAttribute("aria-busy") === "true";
+  }
+
+  /** Say why an answer is not taken yet. */
+  saySoon() {
+    this.remark.textContent = "The picture is still coming.";
+  }
+
   get #size() {
-    const wanted = Math.max(this.node.clientWidth, this.node.clientHeight) * Math.min(devicePixelRatio, 2);
+    const side = Math.max(this.node.clientWidth, this.node.clientHeight);
+    const wanted = side * Math.min(devicePixelRatio, 2);
     return SIZES.find((size) => size >= wanted) ?? SIZES.at(-1);
   }
 
@@ -45,11 +74,12 @@ export class Stage {
     this.#missing(!item.picture);
     if (item.picture) {
       const src = pictureUrl(item.id, this.#size);
-      this.button.classList.toggle("waiting", !this.#ahead.get(src)?.complete);
+      this.#await(!this.#isHere(src));
       this.picture.removeAttribute("src");
       set(this.picture, { src, alt: item.name });
     }
-    set(this.name, { textContent: item.name, href: hrefOf("explore", { open: item.id }), title: item.name });
+    const href = hrefOf("explore", { open: item.id });
+    set(this.name, { textContent: item.name, href, title: item.name });
     this.#fetchAhead(upcoming);
   }
 
@@ -61,11 +91,23 @@ export class Stage {
   #pan(event) {
     if (this.button.getAttribute("aria-pressed") !== "true") return;
     const { left, top, width, height } = this.button.getBoundingClientRect();
-    const share = (at, start, length) => `${(100 * Math.min(1, Math.max(0, (at - start) / length))).toFixed(1)}%`;
-    this.picture.style.transformOrigin = `${share(event.clientX, left, width)} ${share(event.clientY, top, height)}`;
+    const across = percentOf(event.clientX - left, width);
+    this.picture.style.transformOrigin = `${across} ${percentOf(event.clientY - top, height)}`;
+  }
+
+  #isHere(src) {
+    const known = this.#ahead.get(src);
+    return known?.complete && known.naturalWidth > 0;
+  }
+
+  #await(waits) {
+    this.button.classList.toggle("waiting", waits);
+    set(this.node, { "aria-busy": waits });
+    this.remark.textContent = "";
   }
 
   #missing(missing) {
+    if (missing) this.#await(false);
     this.button.hidden = missing;
     this.nothing.hidden = !missing;
   }
@@ -73,10 +115,14 @@ export class Stage {
   // Kept until they are shown, so that the browser does not drop them.
   #fetchAhead(upcoming) {
     const wanted = upcoming.filter((item) => item.picture).slice(0, AHEAD);
-    const sources = new Set([this.picture.src, ...wanted.map((item) => pictureUrl(item.id, this.#size))]);
+    const next = wanted.map((item) => pictureUrl(item.id, this.#size));
+    const sources = new Set([this.picture.src, ...next]);
     for (const src of this.#ahead.keys()) if (!sources.has(src)) this.#ahead.delete(src);
     for (const src of sources) {
       if (!this.#ahead.has(src)) this.#ahead.set(src, Object.assign(new Image(), { src }));
     }
   }
 }
+
+const percentOf = (at, length) =>
+  `${(100 * Math.min(1, Math.max(0, at / length))).toFixed(1)}%`;
