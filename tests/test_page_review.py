@@ -8,7 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from page_case import RATER, OpenPage, browser, demo_copy, demo_folder, open_page, served, shared
+from page_case import (
+    RATER,
+    OpenPage,
+    browser,
+    copy_of,
+    demo_copy,
+    demo_folder,
+    open_page,
+    served,
+    shared,
+)
 from playwright.sync_api import Locator, Page, Route, expect
 from served_case import Served, serving
 
@@ -265,3 +275,46 @@ def test_labels_that_the_server_could_not_take_are_kept_and_come_to_it_once(
         expect(shown(page)).not_to_be_empty()
         sent(page)
         assert [(one["name"], one["level"]) for one in journal(again)] == said
+
+
+def test_a_press_too_many_and_a_picture_not_seen_answer_nothing(
+    shared: Served, open_page: OpenPage
+) -> None:
+    draw(shared, 6, "alcohol")
+    page = open_page(shared, "#/review?category=alcohol", rater="Finn")
+    first = seen(page).inner_text()
+    page.wait_for_timeout(400)
+    page.get_by_role("button", name="Yes").dblclick()
+    expect(shown(page)).not_to_have_text(first)
+    sent(page)
+    assert [one["name"] for one in journal(shared, "Finn")] == [first]
+
+    page.route("**/picture*", lambda route: None)
+    page.reload()
+    expect(shown(page)).not_to_be_empty()
+    page.keyboard.press("y")
+    expect(page.get_by_text("The picture is still coming.")).to_be_visible()
+    assert len(journal(shared, "Finn")) == 1
+    page.keyboard.press("s")
+    expect(page.get_by_text("The picture is still coming.")).to_have_count(0)
+
+
+def test_answers_to_one_corpus_are_not_sent_to_another(
+    served: Served, demo_folder: Path, tmp_path: Path, open_page: OpenPage
+) -> None:
+    draw(served, 6)
+    page = open_page(served, f"#/review?category={CATEGORY}", troubled=True)
+    seen(page)
+    served.process.kill()
+    served.process.wait()
+    answer(page, ["y", "n"])
+    with serving(copy_of(demo_folder, tmp_path / "another"), "--port", served.port) as another:
+        moved = page.get_by_role("heading", name="Another corpus is served here now")
+        expect(moved).to_be_visible()
+        page.get_by_role("button", name="Review the new one").click()
+        expect(page.get_by_text("2 answers belong to another corpus")).to_be_visible()
+        assert journal(another) == []
+    with serving(served.folder, "--port", served.port) as again:
+        page.reload()
+        sent(page)
+        assert len(journal(again)) == 2
