@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,10 @@ class Reading:
         self.model = model
         self.shards = Shards(path / "shards", model.dim)
         self._database = database
+        # One thread at a time: a query that calls back into Python (`name_key`) holds SQLite's
+        # lock while it waits for the interpreter's, which another thread may hold that waits for
+        # SQLite's.
+        self._turn = threading.RLock()
 
     @property
     def rows(self) -> int:
@@ -204,7 +209,8 @@ class Reading:
 
     def knows(self, version: int) -> bool:
         """Whether there are the tables of a version: an old corpus that is only read has not."""
-        return version_of(self._database) >= version
+        with self._turn:
+            return version_of(self._database) >= version
 
     def read(self, query: str, *values: object) -> list[Any]:
         """Ask the database, for the other modules of this folder.
@@ -215,6 +221,7 @@ class Reading:
             If it cannot be read.
         """
         try:
-            return self._database.execute(query, values).fetchall()
+            with self._turn:
+                return self._database.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise told(self.path, error) from error

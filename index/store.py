@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -291,9 +291,11 @@ class Corpus(Reading):
                 (f"note:{key}", value, value),
             )
 
-    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
         """Do all of what the block writes or nothing, for the other modules of this folder."""
-        return transaction(self.path, self._database)
+        with self._turn, transaction(self.path, self._database) as database:
+            yield database
 
 
 def _refuse_rounds_since(database: sqlite3.Connection, after: int | None) -> None:

@@ -541,3 +541,36 @@ def test_what_was_acknowledged_outlives_a_kill(corpus: Corpus) -> None:
         kept: list[Judgement] = history(again, limit=1_000_000)
     assert set(seen) <= {j.batch for j in kept}
     assert len(kept) <= len(seen) + 1
+
+
+_ASK_AT_ONCE = """
+import sys, threading
+from pathlib import Path
+from clipcal.index.chosen import labelled_rows
+from clipcal.index.store import Corpus
+
+corpus = Corpus.open(Path(sys.argv[1]))
+
+def compare_names():  # SQLite calls back into Python
+    for _ in range(80):
+        labelled_rows(corpus, "fire")
+
+def ask():
+    for _ in range(400):
+        corpus.noted("prompts"), corpus.knows(3)
+
+threads = [threading.Thread(target=work) for work in (compare_names, compare_names, ask, ask)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print("answered")
+"""
+
+
+def test_threads_that_ask_one_corpus_at_once_never_wait_for_each_other_forever(
+    corpus: Corpus,
+) -> None:
+    said = [Said(item.id, "fire", "yes") for item in corpus.items()] * 300
+    judge(corpus, "many", said, rater="ann", origin="given")
+    command = [sys.executable, "-c", _ASK_AT_ONCE, str(corpus.path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "answered\n", done.stderr
