@@ -20,7 +20,16 @@ BELOW = {
     "calibrate": {"models", "prompts", "index", "calibrate"},
     "demo": {"models", "prompts", "index", "calibrate", "demo"},
     "service": {"models", "prompts", "index", "calibrate", "service"},
-    "commands": {"models", "prompts", "index", "calibrate", "export", "demo", "service", "commands"},
+    "commands": {
+        "models",
+        "prompts",
+        "index",
+        "calibrate",
+        "export",
+        "demo",
+        "service",
+        "commands",
+    },
     "cli": {"commands"},
 }
 TORCH = {"torch", "torchvision", "open_clip"}
