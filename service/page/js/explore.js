@@ -300,9 +300,9 @@ class Explore {
 
   /** Label these images, or what is selected, or the one that is open or has the focus. */
   async label(items = this.#target()) {
-    const { categories, levels } = this.#reply;
+    const { corpus, categories, levels } = this.#reply;
     const { origin } = this.#source;
-    const asked = { categories, levels, category: this.category, origin };
+    const asked = { corpus, categories, levels, category: this.category, origin };
     const kept = items.length && (await labelAndTell(items, asked, (batch) => this.undo(batch)));
     if (!kept) return;
     this.sheet.clear();

@@ -18,14 +18,14 @@ const CHOSEN = {
  *
  * Resolves to `{batch, rater, category, level, labels}` with what the service kept, or null.
  */
-export async function labelItems(items, { categories, levels, category, origin }) {
+export async function labelItems(items, { corpus, categories, levels, category, origin }) {
   if (items.length > MOST)
     throw new Error(
       `${plural(items.length, "image")} are selected: at most ${count(MOST)} can be labelled at once.`,
     );
   const rater = await needRater();
   if (!rater) return null;
-  const form = new LabelForm(items, { categories, levels, category, origin, rater });
+  const form = new LabelForm(items, { corpus, categories, levels, category, origin, rater });
   const kept = await dialog({
     title: `Label ${plural(items.length, "image")}`,
     wide: true,
@@ -48,6 +48,7 @@ class LabelForm {
   #items;
   #rater;
   #origin;
+  #whose;
   #handle = null;
   #asked = null;
   #body = null;
@@ -57,8 +58,10 @@ class LabelForm {
     "Choose a level to see what would change.",
   );
 
-  constructor(items, { categories, levels, category, origin, rater }) {
+  constructor(items, { corpus, categories, levels, category, origin, rater }) {
     this.#items = items;
+    // A corpus that may not be written has no identity.
+    this.#whose = corpus ? { corpus } : {};
     this.#rater = rater;
     this.#origin = origin;
     this.category = h(
@@ -139,7 +142,8 @@ class LabelForm {
       category: category.value,
       level: this.#level || null,
     }));
-    this.#body = { batch: newBatch(), rater: this.#rater, origin: this.#origin, labels };
+    const rater = this.#rater;
+    this.#body = { batch: newBatch(), rater, origin: this.#origin, labels, ...this.#whose };
     try {
       this.#tell(
         await post("labels", { ...this.#body, preview: true }, { signal: this.#asked.signal }),
