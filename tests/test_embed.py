@@ -48,7 +48,7 @@ class Slow(TinyEncoder):
     streams = 2
 
     def encode(self, pixels):
-        time.sleep(0.05)
+        time.sleep(0.15)
         return super().encode(pixels)
 
 corpus = Corpus.open_or_create(Path({corpus!r}), IDENTITY)
