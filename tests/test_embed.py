@@ -33,7 +33,8 @@ Draw = Callable[..., Path]
 
 # Embeds slowly enough to be killed in the middle; a file tells when to strike.
 SLOW_RUN = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # one may be born deaf to it
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from conftest import IDENTITY, PREPROCESSING, TinyEncoder
