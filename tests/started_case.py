@@ -35,5 +35,5 @@ class Started:
     @property
     def context(self) -> Context:
         """What its routes work with."""
-        context: Context = self.client.app.state.context  # type: ignore[attr-defined]
+        context: Context = self.client.app.state.context  # type: ignore[attr-defined]  # Starlette types it as any callable
         return context

@@ -17,7 +17,7 @@ from clipcal.calibrate.labels.merge import merge_tables
 from clipcal.calibrate.labels.pool import SOURCE, pool_csv, pooled
 from clipcal.calibrate.labels.table import LabelTable, read_labels
 from clipcal.calibrate.plan import CalibrationPlan
-from clipcal.calibrate.sampling import backing
+from clipcal.calibrate.sampling import backing, unanswered
 from clipcal.calibrate.sampling.left_blank import left_blank, remember_left_blank
 from clipcal.calibrate.sampling.pending import pending
 from clipcal.calibrate.sampling.suggest import Wish, suggest
@@ -483,7 +483,8 @@ def test_the_recall_guarantee_fails_in_5_percent_of_redraws_at_most(
 def test_it_is_broken_where_blank_cells_pass_for_not_asked(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backing, "_asked", lambda sample: sample.values >= 0)
+    for module in (backing, unanswered):
+        monkeypatch.setattr(module, "asked_cells", lambda sample: sample.values >= 0)
     broken, _ = failures(corpus, hard_ones_blank)
     assert broken > 0.2 * REDRAWS * len(NAMES)
 
@@ -492,6 +493,6 @@ def test_it_is_broken_where_what_was_taken_back_passes_for_never_said(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nothing = np.empty(0, np.int64)
-    monkeypatch.setattr(backing, "taken_back_rows", lambda *_: nothing)
+    monkeypatch.setattr(unanswered, "taken_back_rows", lambda *_: nothing)
     broken, _ = failures(corpus, low_positives_taken_back)
     assert broken > 0.2 * REDRAWS * len(NAMES)

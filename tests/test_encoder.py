@@ -176,7 +176,7 @@ def share(tmp_path: Path) -> Iterator[Callable[..., SharedEncoder]]:
     made: list[SharedEncoder] = []
 
     def make(**limits: float) -> SharedEncoder:
-        settings = settings_of(tmp_path, limits=Limits(**limits))  # type: ignore[arg-type]
+        settings = settings_of(tmp_path, limits=Limits(**limits))  # type: ignore[arg-type]  # some are whole numbers
         identity = ModelIdentity.of_bundle(find_bundle("builtin"))
         made.append(SharedEncoder(settings, identity, exact=False))
         return made[-1]

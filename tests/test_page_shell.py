@@ -22,7 +22,7 @@ TOKEN = "a-token-for-tests-that-is-long-enough"
 def arrived(page: Page, name: str) -> None:
     """Wait until a page is there."""
     role, label = PAGES[name]
-    expect(page.get_by_role(role, name=label)).to_be_visible()  # type: ignore[arg-type]
+    expect(page.get_by_role(role, name=label)).to_be_visible()  # type: ignore[arg-type]  # a Literal of roles
     page.wait_for_load_state("networkidle")
 
 

@@ -262,7 +262,7 @@ def test_a_batch_that_fails_sends_to_the_cpu_only_from_elsewhere(
             raise RuntimeError("out of memory\nand much more")
 
     full = Full()
-    full.provider = provider  # type: ignore[attr-defined]
+    full.provider = provider  # type: ignore[attr-defined]  # a parameter cannot be named in the class
     encoder = open_image_encoder(bundle, device="cpu")
     encoder._graph.session = full  # type: ignore[attr-defined]  # the protocol does not show it
     with pytest.raises(ProviderError) as info:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,20 +15,22 @@ from clipcal.calibrate.near import MOST_COMPARED, clusters_of
 from clipcal.calibrate.records import Sampling
 from clipcal.calibrate.sampling.design import (
     SampleDesign,
-    backing_blanks,
     from_first_draw,
-    missing_beside_chosen,
     sample_design,
 )
-from clipcal.calibrate.sampling.history import union, without
-from clipcal.calibrate.sampling.left_blank import left_blank
+from clipcal.calibrate.sampling.history import union
 from clipcal.calibrate.sampling.likeness import RISK, unlikeness
 from clipcal.calibrate.sampling.tuned import tuned_rows
+from clipcal.calibrate.sampling.unanswered import (
+    Unanswered,
+    asked_cells,
+    on_blanks,
+    on_waiting,
+    with_blanks,
+)
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.calibrate.statistics.sampling import Int64
 from clipcal.errors import CalibrationError
-from clipcal.index.chosen import taken_back_rows
-from clipcal.index.names import name_key
 from clipcal.index.store import Corpus
 from clipcal.prompts.promptset import PromptSet
 
@@ -115,21 +117,21 @@ def backing_of(
     known = (sample.values != UNKNOWN).any(axis=1)
     design = sample_design(corpus, rows[known], live=live)
     sample = replace(sample, clusters=clusters_of(corpus, rows, keep=keep))
-    unanswered = _Unanswered.of(corpus, scored.categories)
+    unanswered = Unanswered.of(corpus, scored.categories)
     sample, designs = _weighted(corpus, scored, sample, live, unanswered)
     by_score = _ByScore.of(designs)
     if goal.target.guaranteed and by_score.warnings and not sample.backing.any():
         raise CalibrationError(f"{by_score.warnings[0]}; or do without: {_unpromised(labels)}")
     chosen_on = tuned_rows(corpus, prompt_set.sha256)
     sample, flattered = _without_tuned(sample, rows, chosen_on, prompt_set, goal, labels)
-    sample, unlisted, withdrawn = _with_blanks(corpus, scored, sample, live, chosen_on, unanswered)
+    sample, unlisted, withdrawn = with_blanks(corpus, scored, sample, live, chosen_on, unanswered)
     population = from_first_draw(corpus, live) & ~np.isin(live, chosen_on)
     sample, unlike = _told_apart(sample, scored, scored.scores[first[population]], goal, labels)
     limits = (
-        *_on_waiting(sample, designs, labels, unlisted),
+        *on_waiting(sample, designs, labels, unlisted),
         *design.warnings,
         *by_score.warnings,
-        *_on_blanks(sample, scored.categories, labels, unlisted, withdrawn),
+        *on_blanks(sample, scored.categories, labels, unlisted, withdrawn),
     )
     promised = goal.target.guaranteed
     return Backing(
@@ -174,38 +176,14 @@ class _ByScore:
         return cls((note,) if chosen else (), warnings)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Unanswered:
-    """Contents that have or had no answer in a category, whatever is known of them now.
-
-    Attributes
-    ----------
-    left_blank : dict
-        By category what the sheets left blank that were calibrated with before.
-    taken_back : dict
-        By category that of which a rater took a label back.
-    """
-
-    left_blank: dict[str, Int64]
-    taken_back: dict[str, Int64]
-
-    @classmethod
-    def of(cls, corpus: Corpus, categories: Sequence[str]) -> _Unanswered:
-        blank, nothing = left_blank(corpus), np.empty(0, np.int64)
-        return cls(
-            {name: blank.get(name_key(name), nothing) for name in categories},
-            {name: taken_back_rows(corpus, name) for name in categories},
-        )
-
-
 def _weighted(
-    corpus: Corpus, scored: CorpusScores, sample: Sample, live: Int64, unanswered: _Unanswered
+    corpus: Corpus, scored: CorpusScores, sample: Sample, live: Int64, unanswered: Unanswered
 ) -> tuple[Sample, dict[str, SampleDesign]]:
     """Weight the images of each category by how they came to be labelled in it.
 
     A label without weight stands for nothing, and is taken for unknown.
     """
-    rows, asked = scored.rows[sample.places], _asked(sample)
+    rows, asked = scored.rows[sample.places], asked_cells(sample)
     weights, uniform = sample.weights.copy(), sample.uniform.copy()
     designs: dict[str, SampleDesign] = {}
     for column, category in enumerate(scored.categories):
@@ -220,11 +198,6 @@ def _weighted(
         designs[category] = design
     values = np.where(weights > 0, sample.values, UNKNOWN).astype(np.int8)
     return replace(sample, values=values, weights=weights, uniform=uniform), designs
-
-
-def _asked(sample: Sample) -> NDArray[np.bool_]:
-    """Return in which categories somebody was asked about each image: Bool[(n, c)]."""
-    return np.ones(sample.values.shape, np.bool_) if sample.asked is None else sample.asked
 
 
 def _without_tuned(
@@ -253,88 +226,6 @@ def _without_tuned(
         f"and estimates from them flatter the prompts. Label others: "
         f"clipcal suggest --audit 1 -n 100",
     )
-
-
-def _with_blanks(
-    corpus: Corpus,
-    scored: CorpusScores,
-    sample: Sample,
-    live: Int64,
-    chosen_on: Int64,
-    before: _Unanswered,
-) -> tuple[Sample, tuple[str, ...], dict[str, int]]:
-    """Count what would back a guarantee and has no label, category by category.
-
-    That is what was drawn at random and somebody was asked about without giving a label, now or
-    `before`; what had a label that was taken back; and in some categories, which are returned too,
-    also what nobody was asked about, because other images of the draw have labels for their scores.
-    Returned as well is how many of these had a label.
-    """
-    rows, asked = scored.rows[sample.places], _asked(sample)
-    blanks, unlisted = np.zeros(len(scored.categories), np.int64), list[str]()
-    withdrawn: dict[str, int] = {}
-    for column, category in enumerate(scored.categories):
-        unknown = sample.values[:, column] == UNKNOWN
-        if unknown.all():  # the files have no such category
-            continue
-        missing = missing_beside_chosen(corpus, rows[~unknown], category, live)
-        if len(missing):
-            unlisted.append(category)
-        told = (rows[unknown & asked[:, column]], before.left_blank[category], missing)
-        gone = without(before.taken_back[category], union(rows[~unknown], chosen_on))
-        blank = without(union(*told), union(rows[~unknown], chosen_on))
-        found = backing_blanks(corpus, blank, gone, category, live)
-        blanks[column], withdrawn[category] = len(found), int(np.isin(found, gone).sum())
-    return replace(sample, blanks=blanks), tuple(unlisted), withdrawn
-
-
-def _on_waiting(
-    sample: Sample, designs: Mapping[str, SampleDesign], labels: str, unlisted: Sequence[str]
-) -> Iterator[str]:
-    """Warn of audit images that nobody was asked about yet, once for categories alike in them.
-
-    In `unlisted` categories they count as blanks; in those without any label nothing is promised.
-    """
-    labelled = (sample.values != UNKNOWN).any(axis=0).tolist()
-    alike: dict[tuple[int, bytes], list[str]] = {}
-    for (category, design), has_labels in zip(designs.items(), labelled, strict=True):
-        if has_labels and len(design.waiting) and category not in unlisted:
-            alike.setdefault((design.drawn, design.waiting.tobytes()), []).append(category)
-    for (drawn, _), names in alike.items():
-        waiting = len(designs[names[0]].waiting)
-        where = "" if len(names) == len(designs) else f" in {', '.join(map(repr, names))}"
-        yield (
-            f"{waiting:,} of {drawn:,} images of the audit sample are not labelled yet{where}; "
-            f"guarantees take it that what they show had no part in that. Label them, on the "
-            f"review page or in a file, then run: clipcal calibrate --labels {labels}"
-        )
-
-
-def _on_blanks(
-    sample: Sample,
-    categories: Sequence[str],
-    labels: str,
-    unlisted: Sequence[str],
-    withdrawn: Mapping[str, int],
-) -> Iterator[str]:
-    for category, blanks in zip(categories, sample.blanks.tolist(), strict=True):
-        gone = withdrawn.get(category, 0)
-        where = (
-            f"have no label in '{category}', while others of it were labelled for their scores"
-            if category in unlisted
-            else f"are listed without a label in '{category}'"
-        )
-        facts = (
-            (blanks - gone, f"images of the audit sample {where}"),
-            (gone, f"images have no label in '{category}' any more, since it was taken back"),
-        )
-        for count, fact in facts:
-            if count:
-                yield (
-                    f"{count:,} {fact}: guarantees take each for a miss and for a false flag, and "
-                    f"estimates do without them. Label them, then run: "
-                    f"clipcal calibrate --labels {labels}"
-                )
 
 
 def _told_apart(

@@ -147,7 +147,7 @@ def _column(sheet: Sheet, keys: Sequence[str], name: str) -> list[str]:
     if key not in keys:
         return [""] * len(sheet.lines)
     column = sheet.columns[keys.index(key)]
-    return np.array(column.words, object)[column.codes].tolist()  # type: ignore[no-any-return]
+    return [column.words[code] for code in column.codes.tolist()]
 
 
 def _looked(sheet: Sheet, keys: Sequence[str], asked: Asked) -> list[Looked]:
