@@ -156,6 +156,9 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
                 f"if (location.host) localStorage.setItem('clipcal.rater', {json.dumps(rater)})"
             )
         page = context.new_page()
+        # Chromium learns by one way that file choosers are awaited and by another of the keys that
+        # open them: it is told now, since a key would often come first.
+        page.on("filechooser", lambda _: None)
         page.goto(f"{served.url}/{route}")
         page.evaluate(_PAINTED)
         return page
