@@ -16,6 +16,7 @@ from clipcal.commands.common import (
     json_option,
     keep_inputs,
     moved_model_option,
+    output_option,
     print_json,
     printable,
     prompt_options,
@@ -169,14 +170,7 @@ def _placed(_context: Any, option: Any, texts: tuple[str, ...]) -> tuple[str, ..
     help="The overall verdict: by the prompt set's rule, or fitted to the column Overall.",
 )
 @moved_model_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=CALIBRATION,
-    show_default=True,
-    help="The calibration to write.",
-)
+@output_option("The calibration to write.", default=CALIBRATION)
 @corpus_option
 @device_option
 @json_option

@@ -76,6 +76,30 @@ def moved_model_option(function: Decorated) -> Decorated:
     )(function)
 
 
+def calibration_option(what: str, *, optional: bool = False) -> Callable[[Decorated], Decorated]:
+    """Add ``--calibration FILE``; where it is optional, the command decides what none means."""
+    return click.option(
+        "--calibration",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=None if optional else CALIBRATION,
+        show_default=not optional,
+        help=what,
+    )
+
+
+def output_option(what: str, *, default: str | None = None) -> Callable[[Decorated], Decorated]:
+    """Add ``-o/--output FILE``, which must be given where there is no default."""
+    return click.option(
+        "-o",
+        "--output",
+        required=default is None,
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=default,
+        show_default=default is not None,
+        help=what,
+    )
+
+
 def rule_option(function: Decorated) -> Decorated:
     """Add ``--rule NAME``: how similarities become a score."""
     return click.option(
@@ -87,20 +111,24 @@ def rule_option(function: Decorated) -> Decorated:
     )(function)
 
 
-def prompt_options(function: Decorated) -> Decorated:
-    """Add ``--prompts SET`` and ``--prompt-vectors NPZ``."""
-    vectors = click.option(
+def prompt_vectors_option(function: Decorated) -> Decorated:
+    """Add ``--prompt-vectors NPZ``."""
+    return click.option(
         "--prompt-vectors",
         type=click.Path(path_type=Path, dir_okay=False),
         help="Text vectors made before (prompts encode), so that no text encoder is needed.",
-    )
+    )(function)
+
+
+def prompt_options(function: Decorated) -> Decorated:
+    """Add ``--prompts SET`` and ``--prompt-vectors NPZ``."""
     prompts = click.option(
         "--prompts",
         metavar="SET",
         help="A packaged prompt set or a TOML, YAML or JSON file. "
         "[default: the calibration's own, else the set this corpus was last calibrated with]",
     )
-    return prompts(vectors(function))
+    return prompts(prompt_vectors_option(function))
 
 
 def keep_inputs(output: Path, *inputs: Path | None) -> None:

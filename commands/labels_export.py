@@ -12,12 +12,14 @@ import click
 
 from clipcal.commands.common import (
     CALIBRATION,
+    calibration_option,
     command_line,
     corpus_option,
     device_option,
     json_option,
     keep_inputs,
     moved_model_option,
+    output_option,
     print_json,
     prompt_options,
     say,
@@ -42,13 +44,7 @@ SELECTIONS = ("labelled", "suggested", "flagged", "near", "all")
 
 
 @click.command("export")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The file to write.",
-)
+@output_option("The file to write.")
 @click.option(
     "--format",
     "file_format",
@@ -75,11 +71,10 @@ SELECTIONS = ("labelled", "suggested", "flagged", "near", "all")
 @click.option(
     "--category", "chosen", multiple=True, metavar="NAME", help="In which.  [default: all]"
 )
-@click.option(
-    "--calibration",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Whose thresholds flag, and whose decisions Label Studio gets as predictions.  "
+@calibration_option(
+    "Whose thresholds flag, and whose decisions Label Studio gets as predictions.  "
     f"[default: {CALIBRATION} for flagged and near, else none]",
+    optional=True,
 )
 @click.option(
     "--prefix",

@@ -19,6 +19,7 @@ from clipcal.commands.common import (
     print_json,
     print_table,
     printable,
+    prompt_vectors_option,
     say,
 )
 
@@ -146,11 +147,7 @@ def encode_command(name: str, output: Path, model: str | None, device: str, as_j
     type=click.Path(path_type=Path, dir_okay=False),
     help="People's labels, as CSV: wide, one class per image, long, or counts.",
 )
-@click.option(
-    "--prompt-vectors",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Text vectors made before (prompts encode), so that no text encoder is needed.",
-)
+@prompt_vectors_option
 @click.option(
     "-o",
     "--output",

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from clipcal.commands.common import (
-    CALIBRATION,
+    calibration_option,
     command_line,
     corpus_option,
     device_option,
@@ -16,30 +16,18 @@ from clipcal.commands.common import (
     keep_inputs,
     keep_what_is_no_page,
     moved_model_option,
+    output_option,
     print_json,
     prompt_options,
 )
 
 
 @click.command("report")
-@click.option(
-    "--calibration",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=CALIBRATION,
-    show_default=True,
-    help="The calibration to report on.",
-)
+@calibration_option("The calibration to report on.")
 @prompt_options
 @moved_model_option
 @click.option("--note", default="", metavar="TEXT", help="A remark to show at the top of the page.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="report.html",
-    show_default=True,
-    help="The page to write.",
-)
+@output_option("The page to write.", default="report.html")
 @corpus_option
 @device_option
 @json_option

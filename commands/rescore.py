@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from clipcal.commands.common import (
-    CALIBRATION,
+    calibration_option,
     corpus_option,
     device_option,
     json_option,
     keep_inputs,
     moved_model_option,
+    output_option,
     print_json,
     print_table,
     prompt_options,
@@ -27,23 +28,10 @@ if TYPE_CHECKING:
 
 
 @click.command("rescore")
-@click.option(
-    "--calibration",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=CALIBRATION,
-    show_default=True,
-    help="The calibration to apply.",
-)
+@calibration_option("The calibration to apply.")
 @prompt_options
 @moved_model_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="decisions.csv",
-    show_default=True,
-    help="The CSV file to write.",
-)
+@output_option("The CSV file to write.", default="decisions.csv")
 @corpus_option
 @device_option
 @json_option

@@ -11,6 +11,7 @@ from clipcal.commands.common import (
     device_option,
     json_option,
     moved_model_option,
+    output_option,
     print_json,
     prompt_options,
 )
@@ -19,13 +20,7 @@ from clipcal.commands.common import (
 @click.command("score")
 @prompt_options
 @moved_model_option
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A .csv or .parquet file.",
-)
+@output_option("A .csv or .parquet file.")
 @corpus_option
 @device_option
 @json_option

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clipcal.commands.common import (
-    CALIBRATION,
+    calibration_option,
     corpus_option,
     device_option,
     json_option,
@@ -34,13 +34,7 @@ if TYPE_CHECKING:
     "--flagged", metavar="CATEGORY", help="Find unflagged images near those that were flagged."
 )
 @click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="How many to find.")
-@click.option(
-    "--calibration",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=CALIBRATION,
-    show_default=True,
-    help="The thresholds that say what is flagged (with --flagged).",
-)
+@calibration_option("The thresholds that say what is flagged (with --flagged).")
 @moved_model_option
 @click.option(
     "--prompt-vectors",

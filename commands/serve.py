@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clipcal.commands.common import (
-    CALIBRATION,
+    calibration_option,
     corpus_option,
     device_option,
     json_option,
@@ -35,13 +35,7 @@ _SHORTEST = 16  # characters of a token
 
 
 @click.command("serve")
-@click.option(
-    "--calibration",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=CALIBRATION,
-    show_default=True,
-    help="The thresholds that are applied, and written when new ones are saved.",
-)
+@calibration_option("The thresholds that are applied, and written when new ones are saved.")
 @prompt_options
 @moved_model_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")

@@ -10,12 +10,14 @@ import click
 
 from clipcal.commands.common import (
     CALIBRATION,
+    calibration_option,
     command_line,
     corpus_option,
     device_option,
     json_option,
     keep_inputs,
     moved_model_option,
+    output_option,
     print_json,
     print_table,
     prompt_options,
@@ -43,10 +45,8 @@ MOST_LISTED = 40
 @click.option(
     "--category", default="", metavar="NAME", help="Label in one category. [default: all]"
 )
-@click.option(
-    "--calibration",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help=f"Whose thresholds to look near.  [default: {CALIBRATION}, where there is one]",
+@calibration_option(
+    f"Whose thresholds to look near.  [default: {CALIBRATION}, where there is one]", optional=True
 )
 @click.option(
     "--audit",
@@ -64,14 +64,7 @@ MOST_LISTED = 40
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draw.")
 @prompt_options
 @moved_model_option
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default="to_label.csv",
-    show_default=True,
-    help="The sheet to fill in; it must not exist yet.",
-)
+@output_option("The sheet to fill in; it must not exist yet.", default="to_label.csv")
 @corpus_option
 @device_option
 @json_option
