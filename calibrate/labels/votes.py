@@ -178,6 +178,14 @@ def likely_class(
     return np.flatnonzero(most)
 
 
+def changed_by_errors(changed: int, number: int, what: str) -> str:
+    """Note how many labels differ from the majority because raters' errors were estimated."""
+    return (
+        f"Raters' errors are estimated (Dawid and Skene); that changed {changed} of {number} "
+        f"{what} against the majority."
+    )
+
+
 def _units(
     image: Codes, chosen: Codes, rater: Codes, raters: int
 ) -> tuple[Codes, Codes, NDArray[np.bool_]]:
