@@ -1,15 +1,17 @@
 """Exact neighbours: every stored embedding is looked at, where it lies on disk.
 
 One query is bound by how fast memory is read. FAISS compares it with float16 codes as they come,
-and the shards are such codes. Many queries are a matrix product.
+and the shards are such codes. Many queries are a matrix product. A search uses every core, so that
+two at once would only be in each other's way: what threads ask for meanwhile is the next search.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -17,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcal.index.reading import Reading
-from clipcal.index.shards import Embeddings, Rows
+from clipcal.index.shards import Embeddings, Rows, Shards
+from clipcal.index.together import Together
 from clipcal.models.products import Products
 
 Queries = NDArray[np.float32]  # (q, dim), rows L2-normalised
@@ -25,6 +28,7 @@ Mask = NDArray[np.bool_]  # (rows,), which of them may be found
 
 FEW_QUERIES = 4  # beyond, a product is faster than as many walks
 _ROWS_AT_ONCE = 20_000
+_MOST_TOGETHER = 32
 
 
 def exact_rows(
@@ -54,11 +58,40 @@ def exact_rows(
     """
     queries = np.ascontiguousarray(queries, np.float32)
     best = _Best(len(queries), k)
-    if k and allowed is None and len(queries) <= FEW_QUERIES:
-        corpus.shards.each(_Scan(queries, best, corpus.model.dim), rows, size=_ROWS_AT_ONCE)
-    elif k:
+    if k and allowed is None:
+        return _SEARCHES(_Wanted(corpus.shards, rows, queries, k))
+    if k:
         corpus.shards.each(_Multiply(queries, best, allowed), rows)
     return best.rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Wanted:
+    """What one thread looks for among all of the first `rows` rows."""
+
+    shards: Shards
+    rows: int
+    queries: Queries
+    k: int
+
+
+def _search_together(wanted: Sequence[_Wanted]) -> list[Rows]:
+    """Answer what several threads look for among the same rows."""
+    shards, rows = wanted[0].shards, wanted[0].rows
+    queries = np.concatenate([one.queries for one in wanted])
+    best = _Best(len(queries), max(one.k for one in wanted))
+    if len(queries) <= FEW_QUERIES:
+        shards.each(_Scan(queries, best, shards.dim), rows, size=_ROWS_AT_ONCE)
+    else:
+        shards.each(_Multiply(queries, best, None), rows)
+    ends = np.cumsum([len(one.queries) for one in wanted])
+    parts = np.split(best.rows, ends[:-1])
+    return [part[:, : one.k] for one, part in zip(wanted, parts, strict=True)]
+
+
+_SEARCHES = Together(
+    _search_together, alike=lambda one: (one.shards, one.rows), most=_MOST_TOGETHER
+)
 
 
 class _Best:

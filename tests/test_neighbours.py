@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from conftest import IDENTITY
 from clipcal.errors import CorpusBusy, FingerprintMismatch, StoreError
 from clipcal.index import building, exact, neighbours, shards
 from clipcal.index.exact import FEW_QUERIES, exact_rows
-from clipcal.index.neighbours import read_card, refresh_index, search
+from clipcal.index.neighbours import Neighbour, read_card, refresh_index, search
 from clipcal.index.queries import stored_vector
 from clipcal.index.store import Corpus, Outcome
 
@@ -89,6 +91,21 @@ def test_exact_neighbours_do_not_depend_on_threads_and_blocks(
         monkeypatch.setattr(exact, "_ROWS_AT_ONCE", size)
         found.append(exact_rows(corpus, queries, 30, corpus.rows).tolist())
     assert found[0] == found[1] == found[2]
+
+
+def test_threads_that_search_at_once_find_what_each_would_find_alone(corpus: Corpus) -> None:
+    refresh_index(corpus)
+    wanted = [(unit(1 + n % 3, seed=n).astype(np.float32), 1 + 5 * n) for n in range(12)]
+    alone = [search(corpus, queries, k) for queries, k in wanted]
+    together = threading.Barrier(len(wanted))
+
+    def meet(queries: np.ndarray, k: int) -> list[list[Neighbour]]:
+        together.wait(30)
+        return search(corpus, queries, k)
+
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        for _ in range(3):
+            assert [*pool.map(meet, *zip(*wanted, strict=True))] == alone
 
 
 @pytest.mark.parametrize("count", [1, 40])
