@@ -19,7 +19,7 @@ from clipcal.commands.common import (
 )
 
 if TYPE_CHECKING:
-    from clipcal.calibrate.comparison import Comparison
+    from clipcal.calibrate.comparison.records import Comparison
 
 SHOWN = 20
 MOST = 10
@@ -69,7 +69,8 @@ def compare_command(
       clipcal compare human.csv decisions.csv -o differences.csv
       clipcal compare labels.csv --human human --predicted clip
     """
-    from clipcal.calibrate.compare import compare_files, differences, write_differences
+    from clipcal.calibrate.comparison.compare import compare_files
+    from clipcal.calibrate.comparison.table import differences, write_differences
 
     if output is not None:
         keep_inputs(output, human, predicted)
@@ -116,8 +117,8 @@ def _say_notes(compared: Comparison) -> None:
 
 
 def _print_ratings(compared: Comparison) -> None:
-    from clipcal.calibrate.compare import differences
-    from clipcal.calibrate.comparison import Dimension
+    from clipcal.calibrate.comparison.records import Dimension
+    from clipcal.calibrate.comparison.table import differences
 
     differing = [(one.image, said) for one in compared.images if (said := differences(one))]
     rows = [(image, *said) for image, several in differing[:SHOWN] for said in several]
@@ -149,7 +150,7 @@ def _print_ratings(compared: Comparison) -> None:
 
 
 def _print_classes(compared: Comparison) -> None:
-    from clipcal.calibrate.comparison import ClassAgreement
+    from clipcal.calibrate.comparison.records import ClassAgreement
 
     click.echo(
         f"Accuracy {interval(compared.accuracy, digits=3)} over {compared.accuracy.n:,} images; "

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score, confusion_matrix, precision_score, recall_score
 
-from clipcal.calibrate.compare import compare_files
-from clipcal.calibrate.comparison import Comparison
+from clipcal.calibrate.comparison.compare import compare_files
+from clipcal.calibrate.comparison.records import Comparison
 from clipcal.calibrate.decisions.rescore import Decisions, write_csv
 from clipcal.cli import app
 from clipcal.errors import LabelError

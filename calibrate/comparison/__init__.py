@@ -1,0 +1,1 @@
+"""Two files of judgements side by side."""
