@@ -87,7 +87,9 @@ def test_a_broken_file_is_told_as_such_and_the_next_image_is_classified(
     broken.write_bytes(b"this is no picture")
     page = open_page(shared, "#/classify", troubled=True)
     choose(page, broken, demo_folder / "images" / "scene_0003.jpg")
-    expect(result(page).get_by_role("alert")).to_contain_text("not an image")
+    told = result(page).get_by_role("alert")
+    expect(told).to_contain_text("not an image")
+    expect(told).to_contain_text(broken.name)
     expect(result(page).get_by_role("table")).to_have_count(0)
 
     page.keyboard.press("ArrowRight")

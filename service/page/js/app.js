@@ -1,6 +1,6 @@
 /** The shell: which page is shown, the header, the token, the keys that hold everywhere. */
 import { openSession, whenTokenIsNeeded } from "./api.js";
-import { dialog, h, problemNote, replace, set, toast } from "./dom.js";
+import { dialog, dismissDialogs, h, problemNote, replace, set, toast } from "./dom.js";
 import { keepDropsOut } from "./drop.js";
 import { aboutService, headerButtons, turnTheme } from "./header.js";
 import { keys } from "./keys.js";
@@ -54,6 +54,7 @@ async function show() {
 }
 
 function leave() {
+  dismissDialogs();
   const last = unmount;
   unmount = null;
   last?.();
@@ -88,8 +89,9 @@ async function askToken(problem) {
     ],
     actions: [
       { label: "Cancel", value: false },
-      { label: "Open", kind: "primary", run: () => handIn(input.value.trim()) },
+      { label: "Open", kind: "primary", writes: true, run: () => handIn(input.value.trim()) },
     ],
+    stays: true,
   });
 }
 

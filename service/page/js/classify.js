@@ -156,7 +156,7 @@ class Classify {
     if (image.problem && !busy)
       return replace(
         this.#result,
-        problemNote(image.problem, () => this.#again()),
+        problemNote(image.problem, () => this.#again(), { of: image.name }),
       );
     if (!image.reply) return replace(this.#result, h("p", { class: "soft" }, "Comparing …"));
     if (!busy) set(this.#best, { textContent: bestOf(image.reply) });

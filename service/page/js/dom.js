@@ -122,39 +122,64 @@ export function toast(text, { action, onAction, kind = "info", seconds = action 
   return close;
 }
 
+/** How to dismiss the dialogs that belong to the page that is shown. */
+const dismissals = new Set();
+
+/** Close the dialogs of a page that is being left, as if they were cancelled. */
+export function dismissDialogs() {
+  for (const dismiss of [...dismissals]) dismiss();
+}
+
 /**
  * A modal dialog; resolves to the chosen action's value, or null where it was dismissed.
+ *
+ * What is being written is not cancelled by that: it resolves to what such an action gives, and
+ * the action's problem is told at the foot of the page.
  *
  * @param {object} what
  * @param {string} what.title
  * @param {Node|Node[]|function(object): Node} what.content A function is given `{close(value),
  *   refuse(text), enable(boolean)}`: ends it, tells what is wrong, frees or bars the main action.
- * @param {{label: string, value?: any, kind?: string, run?: function(): Promise<any>}[]} what.actions
- *   `run` is awaited before it closes; where it throws, the error is shown and it stays open; where
- *   it gives `false` it stays open.
+ * @param {{label: string, value?: any, kind?: string, run?: function(): Promise<any>, writes?:
+ *   boolean}[]} what.actions `run` is awaited before it closes; where it throws, the error is shown
+ *   and it stays open; where it gives `false` it stays open.
  * @param {boolean} what.wide
+ * @param {boolean} what.stays It is not of one page: it stays when another is shown.
  */
 export function dialog({
   title,
   content,
   actions = [{ label: "Close", value: null }],
   wide = false,
+  stays = false,
 }) {
   return new Promise((resolve) => {
     const problem = h("p", { class: "note bad", role: "alert", hidden: true });
+    let result = null;
+    let closed = false;
+    let writing = false;
     const close = (value) => {
       result = value;
       node.close();
     };
-    const refuse = (text) => set(problem, { textContent: text ?? "", hidden: !text });
-    const buttons = actions.map((action) => {
-      const press = () => choose(action, buttons, { close, refuse });
-      return h(
+    const refuse = (text) => {
+      set(problem, { textContent: text ?? "", hidden: !text });
+      if (text && closed && writing) toast(text, { kind: "bad", seconds: 20 });
+    };
+    const end = () => closed && !writing && resolve(result);
+    const press = async (action) => {
+      writing = action.writes ?? false;
+      await choose(action, buttons, { close, refuse });
+      writing = false;
+      end();
+    };
+    const buttons = actions.map((action) =>
+      h(
         "button",
-        { type: "button", class: action.kind ?? null, onClick: press },
+        { type: "button", class: action.kind ?? null, onClick: () => press(action) },
         action.label,
-      );
-    });
+      ),
+    );
     const main =
       buttons[actions.findIndex((action) => action.kind === "primary" || action.kind === "danger")];
     const handle = { close, refuse, enable: (free) => set(main, { disabled: !free }) };
@@ -163,15 +188,17 @@ export function dialog({
       event.preventDefault();
       if (!main?.disabled) main?.click();
     };
-    let result = null;
+    const dismiss = () => node.close();
     const node = h(
       "dialog",
       {
         class: wide ? "wide" : null,
         "aria-label": title,
         onClose: () => {
+          closed = true;
+          dismissals.delete(dismiss);
           node.remove();
-          resolve(result);
+          end();
         },
       },
       h(
@@ -184,7 +211,7 @@ export function dialog({
             type: "button",
             class: "plain icon",
             "aria-label": "Close",
-            onClick: () => close(null),
+            onClick: dismiss,
           },
           "×",
         ),
@@ -199,6 +226,7 @@ export function dialog({
       buttons.length ? h("div", { class: "dialog-foot" }, buttons) : null,
     );
     document.body.append(node);
+    if (!stays) dismissals.add(dismiss);
     node.showModal();
     (node.querySelector("[autofocus]") ?? main ?? buttons.at(-1) ?? node).focus();
   });
@@ -221,12 +249,16 @@ async function choose(action, buttons, { close, refuse }) {
   }
 }
 
-/** A problem, said on the page: its title, its detail, and a way to try again. */
-export function problemNote(problem, retry) {
+/**
+ * A problem, said on the page: its title, its detail, and a way to try again; `of` names what it
+ * is about, where that is one of several things.
+ */
+export function problemNote(problem, retry, { of = null } = {}) {
+  const title = titleOf(problem);
   return h(
     "div",
     { class: "note bad", role: "alert" },
-    h("p", null, h("strong", null, titleOf(problem))),
+    h("p", null, h("strong", null, of === null ? title : `${of}: ${title}`)),
     h("p", null, problem.detail ?? problem.message),
     retry ? h("button", { type: "button", onClick: retry }, "Try again") : null,
   );

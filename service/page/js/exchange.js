@@ -86,7 +86,7 @@ export async function bringLabels(onBrought) {
     content: (handle) => form.content(handle),
     actions: [
       { label: "Cancel", value: null },
-      { label: "Take them in", kind: "primary", run: () => form.send(false) },
+      { label: "Take them in", kind: "primary", writes: true, run: () => form.send(false) },
     ],
   });
   if (!brought) return;

@@ -12,7 +12,7 @@ import { sourceOf } from "./explore/sources.js";
 import { caption, labelBadge, ScoreRange, told } from "./items.js";
 import { keys } from "./keys.js";
 import { keep } from "./route.js";
-import { loadCategories } from "./state.js";
+import { loadCalibration, loadCategories } from "./state.js";
 import { plural, score } from "./words.js";
 
 const FILTERS = ["category", "level", "band", "labelled", "order"];
@@ -31,6 +31,7 @@ class Explore {
   #asked = null;
   #following = 0;
   #looking = 0;
+  #ended = false;
   #range = new ScoreRange();
   #said = h("p", { class: "sheet-said", role: "status" });
   #problem = h("div");
@@ -304,7 +305,7 @@ class Explore {
     const { origin } = this.#source;
     const asked = { corpus, categories, levels, category: this.category, origin };
     const kept = items.length && (await labelAndTell(items, asked, (batch) => this.undo(batch)));
-    if (!kept) return;
+    if (!kept || this.#ended) return;
     this.sheet.clear();
     this.#refresh(items);
   }
@@ -318,7 +319,7 @@ class Explore {
   /** Take a batch of labels back; the last one where none is named. */
   async undo(batch) {
     const items = await undoBatch(batch);
-    if (items) this.#refresh(items);
+    if (items && !this.#ended) this.#refresh(items);
   }
 
   /** Show what people say by now of images that were labelled. */
@@ -336,7 +337,7 @@ class Explore {
 
   /** Labels from a file. */
   bring() {
-    bringLabels(() => this.run()).catch((error) => toast(error.message, { kind: "bad" }));
+    bringLabels(() => this.#ended || this.run()).catch((error) => toast(error.message, { kind: "bad" }));
   }
 
   enlarge() {
@@ -344,6 +345,7 @@ class Explore {
   }
 
   end() {
+    this.#ended = true;
     document.body.classList.remove("has-panel");
     clearTimeout(this.#following);
     clearTimeout(this.#looking);
@@ -355,9 +357,9 @@ class Explore {
 
 export const page = {
   title: "Explore",
-  load: () => Promise.all([loadCategories({ fresh: true }), savedCuts()]),
-  mount(root, params, [reply, cuts]) {
-    const view = new Explore(root, params, reply, cuts);
+  load: () => Promise.all([loadCategories({ fresh: true }), loadCalibration()]),
+  mount(root, params, [reply, calibration]) {
+    const view = new Explore(root, params, reply, calibration?.cuts ?? []);
     const forget = keys.page(keysOf(view));
     const undrop = whenDropped(root, ([file]) => view.searchBy(file));
     const end = () => [forget, undrop, () => view.end()].forEach((one) => one());
@@ -365,13 +367,3 @@ export const page = {
     return end;
   },
 };
-
-/** The cuts of the calibration; none where there is no calibration yet. */
-async function savedCuts() {
-  try {
-    return (await get("calibration")).cuts;
-  } catch (error) {
-    if (error.status === 404) return [];
-    throw error;
-  }
-}

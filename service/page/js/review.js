@@ -53,6 +53,7 @@ function nobody(root) {
 
 class Review {
   #turn = 0;
+  #closed = false;
   #origins = new Map();
   #hidden = kept.get(HIDDEN) === "yes";
 
@@ -73,6 +74,7 @@ class Review {
   }
 
   close() {
+    this.#closed = true;
     this.#turn += 1;
     this.outlook.close();
     this.stage.close();
@@ -309,7 +311,7 @@ class Review {
 
   async #draw() {
     const round = await drawRound(this.category);
-    if (!round) return;
+    if (!round || this.#closed) return;
     this.order = "suggested";
     this.#choose({});
   }

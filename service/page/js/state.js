@@ -108,6 +108,14 @@ export function loadCategories({ fresh = false } = {}) {
   return categories;
 }
 
+/** The calibration that is saved, or null where there is none yet. */
+export function loadCalibration() {
+  return get("calibration").catch((problem) => {
+    if (problem.status === 404) return null;
+    throw problem;
+  });
+}
+
 /** Whether a level is above the lowest: what "positive" and "flagged" mean. */
 export function isPositive(level, levels) {
   return level !== null && level !== undefined && levels.indexOf(level) > 0;

@@ -4,7 +4,7 @@ import { Choices } from "./choices.js";
 import { h, problemNote, replace, toast } from "./dom.js";
 import { keys } from "./keys.js";
 import { keep } from "./route.js";
-import { loadCategories } from "./state.js";
+import { loadCalibration, loadCategories } from "./state.js";
 import { cutName, flagLevels } from "./words.js";
 import { statusBadge } from "./review/outlook.js";
 import { Controls } from "./thresholds/controls.js";
@@ -15,14 +15,11 @@ import { Histogram } from "./thresholds/histogram.js";
 import { keysOf } from "./thresholds/keys.js";
 import { CutList } from "./thresholds/list.js";
 import { Pending } from "./thresholds/pending.js";
-import { askForFit } from "./thresholds/refit.js";
-import { offer, preview, tellConflict, tellHowToApply } from "./thresholds/saving.js";
+import { Revision } from "./thresholds/revision.js";
 import { Trier } from "./thresholds/trier.js";
 
 const COST_POINTS = 60;
 const COST_CALM_MS = 250;
-const FITTED =
-  "Thresholds that you did not place are fitted to the labels there are now, as before.";
 const WRONG = "A number that was typed is no threshold here. Type another one first.";
 
 // What is placed and not saved stays, whichever page is looked at in between.
@@ -38,21 +35,12 @@ export const page = {
   },
 };
 
-/** The calibration that is saved, or null where there is none yet. */
-function loadCalibration() {
-  return get("calibration").catch((problem) => {
-    if (problem.status === 404) return null;
-    throw problem;
-  });
-}
-
 class Thresholds {
   #request = new AbortController();
   #costs = new AbortController();
   #costTimer = 0;
   #curve = [];
   #log = false;
-  #saving = false;
 
   constructor(root, { categories, levels }, params) {
     this.root = root;
@@ -79,6 +67,10 @@ class Thresholds {
       turnLog: () => this.#turnLog(),
       reset: () => this.#reset(),
     });
+    this.revision = new Revision(draft, {
+      saving: () => this.#drawNumbers(),
+      opened: () => this.#choose({}),
+    });
     this.forgetKeys = keys.page(this.#keys());
     this.#build();
     this.#choose({});
@@ -89,6 +81,7 @@ class Thresholds {
     this.#costs.abort();
     clearTimeout(this.#costTimer);
     this.trier.stop();
+    this.revision.close();
     this.forgetKeys();
   }
 
@@ -139,7 +132,7 @@ class Thresholds {
       levels.length > 1 ? this.tabs.node : null,
       h(
         "button",
-        { type: "button", class: "fit", onClick: () => this.#refit() },
+        { type: "button", class: "fit", onClick: () => this.revision.refit() },
         "Fit anew",
         h("kbd", null, "F"),
       ),
@@ -155,7 +148,7 @@ class Thresholds {
       stepLevel: () => this.#stepLevel(),
       turnLog: () => this.#turnLog(),
       reset: () => this.#reset(),
-      refit: () => this.#refit(),
+      refit: () => this.revision.refit(),
       save: () => this.#save(),
     };
     return keysOf(on, { several: this.levels.length > 2 });
@@ -365,55 +358,13 @@ class Thresholds {
       ready: this.histogram.view !== null,
       log: this.#log,
     });
-    this.pending.show(draft.changes, { barred: this.#saving || this.controls.invalid });
+    const barred = this.revision.saving || this.controls.invalid;
+    this.pending.show(draft.changes, { barred });
   }
 
-  async #save() {
-    if (this.#saving) return;
+  #save() {
     if (this.controls.invalid) return toast(WRONG, { kind: "bad" });
     if (!draft.changes.length) return toast("Nothing is changed.");
-    this.#saving = true;
-    this.#drawNumbers();
-    try {
-      await this.#settle(await this.#offerChanges());
-    } catch (problem) {
-      toast(problem.detail ?? problem.message, { kind: "bad", seconds: 20 });
-    } finally {
-      this.#saving = false;
-      this.#drawNumbers();
-    }
-  }
-
-  async #offerChanges() {
-    const {
-      target = "recall=0.9",
-      bands = null,
-      confidence = 0.95,
-      joint = false,
-    } = draft.calibration ?? {};
-    const request = { target, bands, confidence, joint, placed: draft.request };
-    const close = toast("Working out what changes…", { seconds: 120 });
-    const previewed = await preview(draft.calibration, request).finally(close);
-    return offer(previewed, { title: "Save these thresholds?", note: FITTED });
-  }
-
-  async #refit() {
-    const previewed = await askForFit(draft.calibration, (request) =>
-      preview(draft.calibration, request),
-    );
-    if (previewed)
-      await this.#settle(await offer(previewed, { title: "Save the fitted thresholds?" }));
-  }
-
-  async #settle(outcome) {
-    if (outcome === "saved") draft.clear();
-    else if (outcome !== "conflict" || !(await tellConflict())) return;
-    const [{ corpus }, calibration] = await Promise.all([
-      loadCategories({ fresh: true }),
-      loadCalibration(),
-    ]);
-    draft.open(corpus, calibration);
-    this.#choose({});
-    if (outcome === "saved") await tellHowToApply();
+    return this.revision.save();
   }
 }

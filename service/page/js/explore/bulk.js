@@ -32,7 +32,7 @@ export async function labelItems(items, { corpus, categories, levels, category, 
     content: (handle) => form.content(handle),
     actions: [
       { label: "Cancel", value: null },
-      { label: "Keep these labels", kind: "primary", run: () => form.keep() },
+      { label: "Keep these labels", kind: "primary", writes: true, run: () => form.keep() },
     ],
   });
   form.close();

@@ -45,7 +45,7 @@ export function drawRound(category) {
     ],
     actions: [
       { label: "Cancel", value: null },
-      { label: "Draw", kind: "primary", run: () => draw(category, images, audit) },
+      { label: "Draw", kind: "primary", writes: true, run: () => draw(category, images, audit) },
     ],
   });
 }

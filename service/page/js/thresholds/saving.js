@@ -29,7 +29,7 @@ export function offer({ asked, before, fitted }, { title, note = null }) {
     ],
     actions: [
       { label: "Cancel", value: null },
-      { label: "Save the calibration", kind: "primary", run: () => save(asked) },
+      { label: "Save the calibration", kind: "primary", writes: true, run: () => save(asked) },
     ],
   });
 }
