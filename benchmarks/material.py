@@ -14,7 +14,8 @@ import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from clipcal.export.bundle_writer import export_bundle
-from clipcal.export.openclip import LoadedModel, load, resolve
+from clipcal.export.openclip.loading import LoadedModel, load
+from clipcal.export.openclip.source import resolve
 from clipcal.export.quiet import quiet
 from clipcal.models.bundle import MANIFEST, Bundle
 

@@ -8,7 +8,8 @@ from typing import Literal
 
 from clipcal.export.candidates import Job
 from clipcal.export.folder import check_target, clear_remains, put_in_place, workshop
-from clipcal.export.openclip import load, resolve
+from clipcal.export.openclip.loading import load
+from clipcal.export.openclip.source import resolve
 from clipcal.export.pictures import choose_pictures
 from clipcal.export.tokenizer_file import build_tokenizer, check_ids
 from clipcal.export.trials import DecisionCheck, Trial, checked, fastest

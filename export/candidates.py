@@ -15,7 +15,8 @@ import clipcal
 from clipcal.export import parity
 from clipcal.export.graph import OPSET, compact_weights
 from clipcal.export.int8.quantise import Quantisation, quantise
-from clipcal.export.openclip import LoadedModel, TextTower
+from clipcal.export.openclip.loading import LoadedModel
+from clipcal.export.openclip.modules import TextTower
 from clipcal.export.pictures import Pictures, pixels_of
 from clipcal.export.towers import write_towers
 from clipcal.models.bundle import (

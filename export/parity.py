@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from clipcal.errors import ParityFailure
-from clipcal.export.openclip import LoadedModel
+from clipcal.export.openclip.loading import LoadedModel
 from clipcal.export.pictures import Picture, draw_pictures, opened
 from clipcal.models.bundle import Precision
 from clipcal.models.preprocess import to_pixels

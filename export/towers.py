@@ -11,7 +11,8 @@ from torch import Tensor
 
 from clipcal.export.clean import UnfamiliarTower, write_text, write_vision
 from clipcal.export.graph import compact_weights, export_graph
-from clipcal.export.openclip import ImageTower, LoadedModel, TextTower, halved
+from clipcal.export.openclip.loading import LoadedModel, halved
+from clipcal.export.openclip.modules import ImageTower, TextTower
 from clipcal.models.bundle import TEXTUAL, VISUAL
 
 Precision = Literal["fp32", "fp16"]

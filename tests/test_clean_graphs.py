@@ -28,7 +28,9 @@ from clipcal.export.clean import UnfamiliarTower, write_text, write_vision
 from clipcal.export.clean.text import read_text
 from clipcal.export.clean.vision import read_vision
 from clipcal.export.graph import OPSET, compact_weights
-from clipcal.export.openclip import ImageTower, LoadedModel, TextTower, load, resolve
+from clipcal.export.openclip.loading import LoadedModel, load
+from clipcal.export.openclip.modules import ImageTower, TextTower
+from clipcal.export.openclip.source import resolve
 from clipcal.export.parity import MIN_COSINE, TOLERANCE
 from clipcal.export.towers import write_towers
 from clipcal.models.bundle import TEXTUAL, VISUAL

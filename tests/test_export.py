@@ -32,7 +32,8 @@ from clipcal.export import bundle_writer, candidates, parity
 from clipcal.export.bundle_writer import default_folder, export_bundle
 from clipcal.export.graph import compact_weights
 from clipcal.export.int8.quantise import quantise
-from clipcal.export.openclip import hash_weights, load, resolve
+from clipcal.export.openclip.loading import hash_weights, load
+from clipcal.export.openclip.source import licence_of, resolve
 from clipcal.export.tokenizer_file import build_tokenizer
 from clipcal.models.bundle import Bundle, Preprocessing, fingerprint_of
 from clipcal.models.preprocess import to_pixels
@@ -518,12 +519,10 @@ def test_weights_are_exported_with_the_activation_they_were_trained_with(
     [("ViT-B-32::openai", "MIT"), ("ViT-B-16-SigLIP::webli", "Apache-2.0")],
 )
 def test_known_weights_bring_their_preprocessing(name: str, licence: str, tmp_path: Path) -> None:
-    from clipcal.export import openclip
-
     file = tmp_path / "downloaded.safetensors"
     file.write_bytes(b"")
     source = resolve(name, file)
-    assert openclip._licence(source) == licence
+    assert licence_of(source) == licence
     squash = "SigLIP" in name
     assert source.preprocess["resize_mode"] == ("squash" if squash else "shortest")
     # Without the tag they are still known where all weights of the architecture agree.
@@ -717,7 +716,7 @@ def test_without_the_extra_the_command_names_what_is_missing(
 
 def test_slow_the_real_resnet50_equals_torch(tmp_path: Path) -> None:
     from clipcal.export.graph import export_graph
-    from clipcal.export.openclip import ImageTower
+    from clipcal.export.openclip.modules import ImageTower
 
     loaded = load(resolve("RN50::random"))
     tower, pixels = ImageTower(loaded), torch.randint(0, 256, (3, 224, 224, 3), dtype=torch.uint8)

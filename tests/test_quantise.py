@@ -26,7 +26,9 @@ from clipcal.export.int8 import observe
 from clipcal.export.int8 import quantise as module
 from clipcal.export.int8.arithmetic import Range, greatest_pair
 from clipcal.export.int8.quantise import Quantisation, quantise
-from clipcal.export.openclip import ImageTower, load, resolve
+from clipcal.export.openclip.loading import load
+from clipcal.export.openclip.modules import ImageTower
+from clipcal.export.openclip.source import resolve
 from clipcal.export.towers import write_towers
 from clipcal.models.bundle import Preprocessing
 from clipcal.models.preprocess import to_pixels

@@ -26,7 +26,7 @@ from clipcal.export.clean.parts import (
     read_norm,
     read_projection,
 )
-from clipcal.export.openclip import LoadedModel
+from clipcal.export.openclip.loading import LoadedModel
 
 _POOLS = ("first", "last", "argmax", "eos")
 _EXACT_IN_FLOAT32 = 2**24
