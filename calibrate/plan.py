@@ -46,8 +46,10 @@ class CalibrationPlan:
         ``beta``, or ``temperature`` for one class per image.
     prior_shift : bool
         Whether to adjust probabilities to the prevalence that the corpus seems to have.
-    overall : {"rule", "fitted"}
-        Where the overall verdict comes from.
+    overall : {"rule", "fitted", "tried"}
+        Where the overall verdict comes from: the prompt set's rule, or people's verdicts. What is
+        tried is fitted too, and where people's verdicts do not allow it, that is noted and the
+        rule serves.
     placed : tuple of Placed
         Thresholds that a person placed; the others are fitted.
     """
@@ -65,7 +67,7 @@ class CalibrationPlan:
     learn: bool = False
     probabilities: MapChoice | None = None
     prior_shift: bool = False
-    overall: Literal["rule", "fitted"] = "rule"
+    overall: Literal["rule", "fitted", "tried"] = "rule"
     placed: tuple[Placed, ...] = ()
 
     @property

@@ -7,8 +7,8 @@ serves people, calls these functions and prints.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from clipcal.calibrate.cuts.calibration import Calibration, Cuts, calibrate
 from clipcal.calibrate.cuts.evaluation import split
 from clipcal.calibrate.cuts.probabilities import class_temperature, with_probabilities
 from clipcal.calibrate.cuts.sample import Sample
-from clipcal.calibrate.decisions.verdicts import fit_overall
+from clipcal.calibrate.fitted_verdict import fit_verdict, refuse_without_verdicts
+from clipcal.calibrate.labels.kept_verdicts import keep_verdicts
 from clipcal.calibrate.labels.matching import NO_ROW, Match
 from clipcal.calibrate.labels.pool import SOURCE, Pool
 from clipcal.calibrate.labels.table import UNKNOWN
@@ -32,7 +33,6 @@ from clipcal.calibrate.material import (
 )
 from clipcal.calibrate.people import agreement_of
 from clipcal.calibrate.plan import CalibrationPlan, plan_of
-from clipcal.calibrate.records import OverallModel
 from clipcal.calibrate.reference import reference_of
 from clipcal.calibrate.sampling.left_blank import blank_cells, remember_left_blank
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
@@ -44,7 +44,6 @@ from clipcal.calibrate.scoring.under_contract import (
 )
 from clipcal.calibrate.statistics.probability import ClassTemperature
 from clipcal.calibrate.statistics.sampling import Int64
-from clipcal.errors import CalibrationError
 from clipcal.index.store import Corpus
 from clipcal.prompts.promptset import PromptSet
 
@@ -71,6 +70,8 @@ class Calibrated:
         The prompt set that was named.
     pooled : bool
         Whether the labels are those that the corpus keeps anyway.
+    verdicts : dict
+        Per overall verdict the contents that people gave it, where one was fitted.
     """
 
     contract: Contract
@@ -80,12 +81,15 @@ class Calibrated:
     blank: dict[str, Int64]
     prompts: str | None = None
     pooled: bool = False
+    verdicts: Mapping[str, Int64] = field(default_factory=dict)
 
     def keep(self, corpus: Corpus) -> None:
         """Keep labels and prompt set with the corpus; to be called once the contract is saved."""
         if self.contract.labels.images and not self.pooled:
             corpus.replace_labels(self.labels)
             remember_left_blank(corpus, self.blank)
+            if self.verdicts:
+                keep_verdicts(corpus, self.verdicts)
         if self.prompts is not None:
             remember_prompt_set(corpus, self.prompts)
 
@@ -131,7 +135,8 @@ def calibrate_corpus(
     plan, source = plan or CalibrationPlan(), source or TextSource()
     if isinstance(labels, Pool) and not labels.table.images:
         refuse_unlabelled(plan.goal, plan)
-    files = _fit_overall_to(labels, plan)
+    named = labels if isinstance(labels, Pool) else _files(labels)
+    refuse_without_verdicts(named, plan)
     material = material_of(corpus, labels, prompts=prompts, source=source, plan=plan)
     done = calibrate(
         material.sample,
@@ -147,16 +152,17 @@ def calibrate_corpus(
     kept, _ = split(material.sample, plan.holdout, plan.seed)
     cuts, lacking = _cuts(material, kept, done, plan)
     contract = _contract(material, kept, done, cuts, plan)
-    overall = _overall(material, kept, done, files, plan)
-    contract = contract.model_copy(update={"overall": overall})
+    overall = fit_verdict(material, kept, done.decided, named, plan)
+    contract = contract.model_copy(update={"overall": overall.model})
     return Calibrated(
         contract,
         material.match,
-        (*material.notes, *lacking, *_on_placed(material, plan)),
+        (*material.notes, *lacking, *_on_placed(material, plan), *overall.notes),
         _by_uri(material),
         _blank(material),
         prompts if isinstance(prompts, str) else None,
         isinstance(labels, Pool),
+        overall.given,
     )
 
 
@@ -207,19 +213,6 @@ def material_of(
 
 def _files(labels: Path | Sequence[Path] | None) -> tuple[Path, ...]:
     return (labels,) if isinstance(labels, Path) else tuple(labels or ())
-
-
-def _fit_overall_to(
-    labels: Path | Sequence[Path] | Pool | None, plan: CalibrationPlan
-) -> tuple[Path, ...]:
-    """Name the files that an overall verdict is fitted to; refuse where it needs some."""
-    files = () if isinstance(labels, Pool) else _files(labels)
-    if plan.overall == "fitted" and not files:
-        raise CalibrationError(
-            "An overall verdict is fitted to the column Overall of a label file. Name one: "
-            "clipcal calibrate --labels FILE.csv --overall fitted"
-        )
-    return files
 
 
 def _on_placed(material: Material, plan: CalibrationPlan) -> tuple[str, ...]:
@@ -284,28 +277,6 @@ def _temperature(
     if plan.probabilities != "temperature":
         return None
     return class_temperature(kept, material.scored.categories, plan.seed, plan.confidence)
-
-
-def _overall(
-    material: Material,
-    kept: Sample,
-    done: Calibration,
-    labels: Sequence[Path],
-    plan: CalibrationPlan,
-) -> OverallModel | None:
-    if plan.overall == "rule":
-        return None
-    fitted_to = np.isin(material.sample.places, kept.places)
-    return fit_overall(
-        labels,
-        material.prompts.prompt_set,
-        material.scored,
-        kept,
-        material.table.levels,
-        None if done.decided is None else done.decided[fitted_to],
-        seed=plan.seed,
-        confidence=plan.confidence,
-    )
 
 
 def _contract(

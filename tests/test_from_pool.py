@@ -12,13 +12,14 @@ from conftest import DIM, IDENTITY
 
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.cuts.by_hand import Placed
+from clipcal.calibrate.labels.kept_verdicts import keep_verdicts
 from clipcal.calibrate.labels.pool import SOURCE, Pool, pool_csv, pooled
 from clipcal.calibrate.outlook import outlook_of
 from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.scoring.under_contract import TextSource
 from clipcal.calibrate.trial.what_if import Trial
 from clipcal.calibrate.workflow import Calibrated, calibrate_corpus, material_of, plan_of
-from clipcal.errors import CalibrationError, FingerprintMismatch
+from clipcal.errors import CalibrationError, FingerprintMismatch, LabelError
 from clipcal.index.judgements import Said, judge
 from clipcal.index.store import Corpus, Outcome
 from clipcal.prompts.encode import TextVectors
@@ -133,11 +134,22 @@ def test_an_empty_pool_calibrates_only_what_needs_no_label(
     assert fit(corpus, tmp_path, source, empty, target="budget=10").contract.target == "budget=10"
 
 
-def test_an_overall_verdict_is_not_fitted_to_the_pool(
+def test_an_overall_verdict_is_fitted_to_verdicts_that_the_corpus_keeps(
     corpus: Corpus, source: TextSource, pool: Pool, tmp_path: Path
 ) -> None:
-    with pytest.raises(CalibrationError, match=r"column Overall.*--labels FILE\.csv --overall"):
+    rules = '[overall]\nbad = "positive >= 1"\notherwise = "good"\n'
+    (tmp_path / "set.toml").write_text(SET + rules)
+    with pytest.raises(LabelError, match=r"column Overall.*--labels FILE\.csv --overall fitted"):
         fit(corpus, tmp_path, source, pool, overall="fitted")
+    tried = fit(corpus, tmp_path, source, pool, overall="tried")
+    assert tried.contract.overall is None
+    assert "No overall verdict is fitted" in tried.notes[-1]
+    keep_verdicts(corpus, {"good": np.arange(20), "bad": np.arange(20, 50)})
+    for overall in ("fitted", "tried"):
+        done = fit(corpus, tmp_path, source, pooled(corpus, NAMES, ()), overall=overall)
+        assert done.contract.overall is not None
+        assert done.contract.overall.images == 50
+        assert done.notes == tried.notes[:-1]
 
 
 def test_a_pool_read_before_images_went_is_refused(

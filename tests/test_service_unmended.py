@@ -113,10 +113,10 @@ def test_a_calibration_with_a_fitted_verdict_can_be_fitted_again_without_it(case
     view = case.get("calibration").json()
     reply = case.post("calibrations", {"save": True, "replaces": view["sha256"]})
     assert reply.status_code == 200, reply.text
-    assert "--overall fitted" in " ".join(reply.json()["notes"])
+    assert "No overall verdict is fitted" in " ".join(reply.json()["notes"])
     assert Contract.load(file).overall is None
     again = case.post("calibrations", {}).json()
-    assert "--overall" not in " ".join(again["notes"])
+    assert "verdict" not in " ".join(again["notes"])
 
 
 # --- asking -----------------------------------------------------------------------------------

@@ -11,7 +11,12 @@ from report_cases import contract_of
 
 from clipcal.calibrate.cuts.sample import Sample
 from clipcal.calibrate.decisions.rescore import Decisions
-from clipcal.calibrate.decisions.verdicts import fit_overall, overall_verdicts, verdict_names
+from clipcal.calibrate.decisions.verdicts import (
+    fit_overall,
+    given_verdicts,
+    overall_verdicts,
+    verdict_names,
+)
 from clipcal.calibrate.records import OverallModel
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.calibrate.statistics.bounds import wilson
@@ -75,6 +80,18 @@ def write(path: Path, given: np.ndarray, words: tuple[str, ...] = ("good", "odd"
     return path / "human.csv"
 
 
+def fitted(
+    files: list[Path],
+    prompts: PromptSet,
+    scored: CorpusScores,
+    sample: Sample,
+    levels: tuple[str, ...],
+    decided: np.ndarray | None,
+) -> OverallModel:
+    given = given_verdicts(files, prompts, scored)
+    return fit_overall(given, prompts, scored, sample, levels, decided)
+
+
 def test_verdicts_go_from_the_mildest_to_the_gravest(prompts: PromptSet) -> None:
     assert verdict_names(prompts) == ("good", "odd", "bad")
 
@@ -85,7 +102,7 @@ def test_a_fitted_verdict_is_proportional_odds_and_tells_what_the_rule_cannot(
     sample = sample_of(scored, np.arange(IMAGES))
     # The rule is given the categories' own levels, decided without fault.
     decided = np.digitize(scored.scores, [0.5, 1.0]).astype(np.int8)
-    model = fit_overall([write(tmp_path, given)], prompts, scored, sample, LEVELS, decided)
+    model = fitted([write(tmp_path, given)], prompts, scored, sample, LEVELS, decided)
     assert model.verdicts == ("good", "odd", "bad")
     assert (model.categories, model.images) == (NAMES, IMAGES)
     assert model.agreement is not None
@@ -104,12 +121,12 @@ def test_the_rule_is_judged_on_the_labelled_images_alone_and_an_undecided_one_is
     rows = np.arange(0, IMAGES, 2)
     decided = np.full((len(rows), 2), -1, np.int8)
     decided[:30] = 0
-    model = fit_overall(
+    model = fitted(
         [write(tmp_path, given)], prompts, scored, sample_of(scored, rows), LEVELS, decided
     )
     assert model.images == len(rows)
     assert model.rule_agreement == wilson(int((given[rows[:30]] == 0).sum()), len(rows))
-    without = fit_overall(
+    without = fitted(
         [write(tmp_path, given)], prompts, scored, sample_of(scored, rows), LEVELS, None
     )
     assert without.rule_agreement is None
@@ -121,7 +138,7 @@ def test_out_of_fold_noise_agrees_no_better_than_the_commonest_verdict(
 ) -> None:
     noise = np.random.default_rng(9).integers(0, 3, IMAGES)
     sample = sample_of(scored, np.arange(IMAGES))
-    model = fit_overall([write(tmp_path, noise)], prompts, scored, sample, LEVELS, None)
+    model = fitted([write(tmp_path, noise)], prompts, scored, sample, LEVELS, None)
     assert model.agreement is not None
     assert model.agreement.low < 1 / 3 + 0.05
     assert model.kappa is not None
@@ -134,9 +151,7 @@ def test_few_images_give_a_model_without_its_agreement(
 ) -> None:
     order = np.argsort(scored.scores.sum(axis=1))
     rows = np.sort(np.r_[order[: images // 2], order[-(images - images // 2) :]])
-    model = fit_overall(
-        [write(tmp_path, given)], prompts, scored, sample_of(scored, rows), LEVELS, None
-    )
+    model = fitted([write(tmp_path, given)], prompts, scored, sample_of(scored, rows), LEVELS, None)
     assert model.images == images
     assert (model.agreement is None) == (images < 10)
 
@@ -147,7 +162,7 @@ def test_one_verdict_alone_cannot_be_fitted_and_that_is_said(
     sample = sample_of(scored, np.arange(IMAGES))
     file = write(tmp_path, np.zeros(IMAGES, int))
     with pytest.raises(CalibrationError, match="clipcal"):
-        fit_overall([file], prompts, scored, sample, LEVELS, None)
+        fitted([file], prompts, scored, sample, LEVELS, None)
 
 
 @pytest.mark.parametrize("words", [("yes", "no", "perhaps"), ("", "", "")])
@@ -161,7 +176,7 @@ def test_a_file_without_verdicts_is_refused_with_those_it_may_hold(
     sample = sample_of(scored, np.arange(IMAGES))
     file = write(tmp_path, given, words)
     with pytest.raises(LabelError, match=r"no column Overall with good, odd, bad.*--overall rule"):
-        fit_overall([file], prompts, scored, sample, LEVELS, None)
+        fitted([file], prompts, scored, sample, LEVELS, None)
 
 
 def test_a_file_without_the_column_is_refused(
@@ -170,23 +185,21 @@ def test_a_file_without_the_column_is_refused(
     (tmp_path / "human.csv").write_text("image,fire,water\n0.jpg,none,major\n")
     sample = sample_of(scored, np.arange(IMAGES))
     with pytest.raises(LabelError, match="no column Overall"):
-        fit_overall([tmp_path / "human.csv"], prompts, scored, sample, LEVELS, None)
+        fitted([tmp_path / "human.csv"], prompts, scored, sample, LEVELS, None)
 
 
 def test_a_set_without_verdicts_cannot_be_fitted(scored: CorpusScores, tmp_path: Path) -> None:
     bare = parse_prompt_set(SET.split("[overall]")[0], source="own.toml", format="toml")
     file = write(tmp_path, np.zeros(IMAGES, int))
     with pytest.raises(LabelError, match=r"names no overall verdicts.*\[overall\]"):
-        fit_overall([file], bare, scored, sample_of(scored, np.arange(IMAGES)), LEVELS, None)
+        fitted([file], bare, scored, sample_of(scored, np.arange(IMAGES)), LEVELS, None)
 
 
 def test_a_fitted_verdict_takes_the_place_of_the_rule(
     prompts: PromptSet, scored: CorpusScores, given: np.ndarray, tmp_path: Path
 ) -> None:
     sample = sample_of(scored, np.arange(IMAGES))
-    model: OverallModel = fit_overall(
-        [write(tmp_path, given)], prompts, scored, sample, LEVELS, None
-    )
+    model: OverallModel = fitted([write(tmp_path, given)], prompts, scored, sample, LEVELS, None)
     values = np.zeros((IMAGES, 2), np.int8)  # by the rule all is good
     decided = Decisions(NAMES, LEVELS, scored.scores, np.zeros((2, 2)), values)
     plain = contract_of({}, LEVELS)
@@ -194,14 +207,14 @@ def test_a_fitted_verdict_takes_the_place_of_the_rule(
     assert ruled is not None
     assert ruled.counts()["good"] == IMAGES
     assert warnings == ()
-    fitted, warnings = overall_verdicts(
+    modelled, warnings = overall_verdicts(
         plain.model_copy(update={"overall": model}), decided, prompts
     )
-    assert fitted is not None
+    assert modelled is not None
     assert warnings == ()
-    words = np.array(fitted.per_image())
+    words = np.array(modelled.per_image())
     assert (words == np.array(["good", "odd", "bad"])[given]).mean() > 0.95
-    assert sum(fitted.counts().values()) == IMAGES
+    assert sum(modelled.counts().values()) == IMAGES
 
 
 def test_contradictory_verdicts_on_copies_are_unknown(
@@ -214,7 +227,7 @@ def test_contradictory_verdicts_on_copies_are_unknown(
     copies = CorpusScores(scored.uris, scored.sha256s, rows, NAMES, scored.scores)
     sample = sample_of(scored, np.r_[0, np.arange(2, IMAGES)])
     file = write(tmp_path, given)
-    assert fit_overall([file], prompts, copies, sample, LEVELS, None).images == IMAGES - 2
+    assert fitted([file], prompts, copies, sample, LEVELS, None).images == IMAGES - 2
     given[1] = 0
     file = write(tmp_path, given)
-    assert fit_overall([file], prompts, copies, sample, LEVELS, None).images == IMAGES - 1
+    assert fitted([file], prompts, copies, sample, LEVELS, None).images == IMAGES - 1

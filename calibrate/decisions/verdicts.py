@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipcal.calibrate.contract import Contract
-from clipcal.calibrate.cuts.sample import Sample
+from clipcal.calibrate.cuts.sample import Rows, Sample
 from clipcal.calibrate.decisions.overall import Verdicts, judge, warn_of_missing_levels
 from clipcal.calibrate.decisions.rescore import Decisions
 from clipcal.calibrate.labels.matching import match_images
-from clipcal.calibrate.labels.overall import read_overall
+from clipcal.calibrate.labels.overall import read_overall, verdict_codes
+from clipcal.calibrate.labels.pool import Pool
 from clipcal.calibrate.labels.table import UNKNOWN
 from clipcal.calibrate.records import OverallModel
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
@@ -35,8 +36,49 @@ def verdict_names(prompt_set: PromptSet) -> tuple[str, ...]:
     return (prompt_set.overall[OTHERWISE], *reversed(rules))
 
 
+def given_verdicts(
+    labels: Sequence[Path] | Pool, prompt_set: PromptSet, scored: CorpusScores
+) -> dict[int, int]:
+    """Read what people's verdict on each content is.
+
+    Parameters
+    ----------
+    labels : sequence of pathlib.Path, or Pool
+        The label files, at least one with a column ``Overall``; or what the corpus keeps.
+    prompt_set : PromptSet
+        Its ``overall`` names the verdicts.
+    scored : CorpusScores
+        Of the corpus; a pool's places are among its images.
+
+    Returns
+    -------
+    dict of int to int
+        From the row of the embeddings to the place in `verdict_names`; copies of one content with
+        different verdicts have none.
+
+    Raises
+    ------
+    LabelError
+        If the prompt set names no verdicts, or the labels have none of them, or others.
+    """
+    verdicts = _named(prompt_set)
+    read = (
+        _in_pool(labels, verdicts)
+        if isinstance(labels, Pool)
+        else _in_files(labels, verdicts, scored)
+    )
+    by_row: dict[int, int] = {}
+    for places, codes in read:
+        known = (places >= 0) & (codes >= 0)
+        rows = scored.rows[places[known]].tolist()
+        for row, code in zip(rows, codes[known].tolist(), strict=True):
+            # Copies with different verdicts have none, as with their labels.
+            by_row[row] = code if by_row.get(row, code) == code else UNKNOWN
+    return {row: code for row, code in by_row.items() if code != UNKNOWN}
+
+
 def fit_overall(
-    labels: Sequence[Path],
+    given: Mapping[int, int],
     prompt_set: PromptSet,
     scored: CorpusScores,
     sample: Sample,
@@ -50,8 +92,8 @@ def fit_overall(
 
     Parameters
     ----------
-    labels : sequence of pathlib.Path
-        The label files; at least one has a column ``Overall``.
+    given : mapping of int to int
+        People's verdicts, of `given_verdicts`.
     prompt_set : PromptSet
         Its ``overall`` names the verdicts, and holds the rule to compare with.
     scored : CorpusScores
@@ -74,13 +116,14 @@ def fit_overall(
 
     Raises
     ------
-    LabelError
-        If the prompt set names no verdicts, or the file has none of them.
+    CalibrationError
+        If none of the images has a verdict, or all have the same.
     """
-    verdicts = _named(prompt_set)
-    given = _given(labels, verdicts, scored, sample)
-    known = given >= 0
-    features, codes = sample.scores[known].astype(np.float64), given[known]
+    verdicts = verdict_names(prompt_set)
+    rows = scored.rows[sample.places].tolist()
+    said = np.array([given.get(row, UNKNOWN) for row in rows], np.int64)
+    known = said != UNKNOWN
+    features, codes = sample.scores[known].astype(np.float64), said[known]
     model = OverallModel(
         verdicts=verdicts,
         categories=scored.categories,
@@ -143,10 +186,10 @@ def _named(prompt_set: PromptSet) -> tuple[str, ...]:
     return verdict_names(prompt_set)
 
 
-def _given(
-    labels: Sequence[Path], verdicts: Sequence[str], scored: CorpusScores, sample: Sample
-) -> Codes:
-    """Return people's verdict on each labelled image, (n,); -1 where there is none."""
+def _in_files(
+    labels: Sequence[Path], verdicts: Sequence[str], scored: CorpusScores
+) -> list[tuple[Rows, NDArray[np.int8]]]:
+    """Return, per file with verdicts, the place of each of its images and the verdict on it."""
     read = [found for file in labels if (found := read_overall(file, verdicts)) is not None]
     if not read:
         named = " --labels ".join(str(file) for file in labels)
@@ -154,15 +197,26 @@ def _given(
             f"{named} has no column Overall with {', '.join(verdicts)}. Add it, or take the "
             f"rule's verdict: clipcal calibrate --labels {named} --overall rule"
         )
-    by_row: dict[int, int] = {}
-    for images, codes in read:
-        match = match_images(images, scored.uris, scored.sha256s)
-        known = (match.rows >= 0) & (codes >= 0)
-        rows = scored.rows[match.rows[known]].tolist()
-        for row, code in zip(rows, codes[known].tolist(), strict=True):
-            # Copies with different verdicts have none, as with their labels.
-            by_row[row] = code if by_row.get(row, code) == code else UNKNOWN
-    return np.array([by_row.get(row, -1) for row in scored.rows[sample.places].tolist()], np.int64)
+    return [
+        (match_images(images, scored.uris, scored.sha256s).rows, codes) for images, codes in read
+    ]
+
+
+def _in_pool(pool: Pool, verdicts: Sequence[str]) -> list[tuple[Rows, NDArray[np.int8]]]:
+    """Return the place of each image of a pool and the verdict on it."""
+    codes = verdict_codes(pool.verdicts, verdicts)
+    if not any(code is not None and code >= 0 for code in codes):
+        raise LabelError(
+            "The corpus keeps no overall verdicts of people's. Fit to the label file that has "
+            "them in the column Overall: clipcal calibrate --labels FILE.csv --overall fitted"
+        )
+    if None in codes:
+        raise LabelError(
+            f"The corpus keeps the overall verdict '{pool.verdicts[codes.index(None)]}', and the "
+            f"prompt set knows only: {', '.join(verdicts)}. Fit to a label file that has these in "
+            f"the column Overall: clipcal calibrate --labels FILE.csv --overall fitted"
+        )
+    return [(pool.match.rows, np.array(codes, np.int8))]
 
 
 def _out_of_fold(features: NDArray[np.float64], codes: Codes, folds: Codes, verdicts: int) -> Codes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ def read_overall(
     Parameters
     ----------
     path : pathlib.Path
-        A label file with a row per image, or per image and rater.
+        A label file with a row per image, or several, such as one per rater.
     verdicts : sequence of str
         From the mildest to the gravest; matched without regard to case, spaces, dashes and
         underscores.
@@ -50,9 +50,7 @@ def read_overall(
     if OVERALL not in frame.keys:
         return None
     column = frame.sheet.columns[frame.keys.index(OVERALL)]
-    places = dict.fromkeys(map(name_key, UNKNOWN_WORDS), UNKNOWN)
-    places |= {name_key(verdict): place for place, verdict in enumerate(verdicts)}
-    table = [places.get(name_key(word)) for word in column.words]
+    table = verdict_codes(column.words, verdicts)
     if not any(place is not None and place >= 0 for place in table):
         return None
     strange = np.array([place is None for place in table])[column.codes]
@@ -66,6 +64,27 @@ def read_overall(
         )
     codes = _one_each(frame, np.array(table, np.int64)[column.codes], len(verdicts))
     return frame.images, codes.astype(np.int8)
+
+
+def verdict_codes(words: Iterable[str], verdicts: Sequence[str]) -> list[int | None]:
+    """Return which verdict each word names.
+
+    Parameters
+    ----------
+    words : iterable of str
+        What people wrote.
+    verdicts : sequence of str
+        As for `read_overall`.
+
+    Returns
+    -------
+    list of (int or None)
+        Index into `verdicts`; -1 where the word is blank or says that nobody knows, None where it
+        is no such word either.
+    """
+    places = dict.fromkeys(map(name_key, UNKNOWN_WORDS), UNKNOWN)
+    places |= {name_key(verdict): place for place, verdict in enumerate(verdicts)}
+    return [places.get(name_key(word)) for word in words]
 
 
 def overall_words(sheet: Sheet) -> tuple[str | None, ...] | None:

@@ -2,7 +2,8 @@
 
 The corpus keeps the labels that it was last calibrated with, and a journal of what people judged
 (:mod:`clipcal.index.judgements`). Of a cell, an image in a category, that anybody has judged, the
-judgements count and the file's label no more. Every other cell has the file's label.
+judgements count and the file's label no more. Every other cell has the file's label. Beside them
+stand the overall verdicts that one was last fitted to; raters are not asked for any.
 
 The pool is read from the bytes that it is exported as, so that calibrating from the pool and from
 the exported file is one and the same.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,9 @@ from urllib.parse import quote
 import numpy as np
 
 from clipcal.calibrate.labels.formats import ANSWER_NAMES, CATEGORY_NAMES
+from clipcal.calibrate.labels.kept_verdicts import kept_verdicts
 from clipcal.calibrate.labels.matching import Match
+from clipcal.calibrate.labels.overall import OVERALL
 from clipcal.calibrate.labels.seen import as_first_seen
 from clipcal.calibrate.labels.sheet import name_key
 from clipcal.calibrate.labels.table import BINARY, LabelTable, parse_labels
@@ -42,6 +45,9 @@ Names = Callable[[str], str]
 # file says it), the level, and how the rater came to see it. Plain tuples, since there may be a
 # hundred thousand.
 PoolLabel = tuple[int, int, str, str, Origin]
+# A row of a label file: the image's name, the category, the level, the rater, the origin, and the
+# image's overall verdict.
+Row = tuple[str, str, str, str, Origin, str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +66,8 @@ class PoolLabels:
         Place of each such item, ascending, among the embedded ones.
     notes : tuple of str
         What was left out.
+    verdicts : dict of int to str
+        People's overall verdict of each such item that has one.
     """
 
     categories: tuple[str, ...]
@@ -68,6 +76,7 @@ class PoolLabels:
     uris: dict[int, str]
     places: Rows
     notes: tuple[str, ...]
+    verdicts: dict[int, str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,10 +90,14 @@ class Pool:
     match : Match
         Place of each image among the embedded ones, in the order of the roster and of
         ``CorpusScores.uris``; every image has one.
+    verdicts : tuple of str
+        People's overall verdict of each image, empty where none is kept; nothing at all where
+        none is of any.
     """
 
     table: LabelTable
     match: Match
+    verdicts: tuple[str, ...] = ()
 
 
 def pooled(
@@ -122,7 +135,8 @@ def pooled(
         If raters' errors are to be estimated and there is one rater.
     """
     found = pool_labels(corpus, categories, levels, ids=ids)
-    return Pool(table_of(found, levels, aggregate), Match(found.places, (), ()))
+    verdicts = tuple(found.verdicts.get(item, "") for item in found.uris) if found.verdicts else ()
+    return Pool(table_of(found, levels, aggregate), Match(found.places, (), ()), verdicts)
 
 
 def pool_csv(
@@ -147,7 +161,8 @@ def pool_csv(
     -------
     bytes
         CSV in UTF-8, a row per image, category and rater, ordered by item, category and rater:
-        ``image,category,label,annotator,origin``; `as_first_seen` tells of the origin.
+        ``image,category,label,annotator,origin``; `as_first_seen` tells of the origin. Where
+        overall verdicts are kept of some of the images, every row ends with its image's.
     """
     return write_long(pool_labels(corpus, categories, levels), names)
 
@@ -195,6 +210,7 @@ def pool_labels(
             *_left_out(gone, "of images that are not embedded any more"),
             *_left_out(unread, f"in levels other than {', '.join(words)}"),
         ),
+        verdicts=_verdicts(corpus, items, categories),
     )
 
 
@@ -237,25 +253,41 @@ def table_of(
 def write_long(found: PoolLabels, names: Names | None = None) -> bytes:
     """Write labels as a label file: see `pool_csv`."""
     called = {item: (names or cell_name)(uri) for item, uri in found.uris.items()}
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(long_header(found.categories))
-    writer.writerows(
-        (called[item], found.categories[column], level, rater, origin)
+    verdicts = found.verdicts
+    rows = (
+        (called[item], found.categories[column], level, rater, origin, verdicts.get(item, ""))
         for item, column, rater, level, origin in found.labels
     )
-    return text.getvalue().encode("utf-8")
+    return long_file(found.categories, rows, overall=bool(verdicts))
 
 
-def long_header(categories: Sequence[str]) -> list[str]:
-    """Name the columns of a long label file: image, category, label, annotator and origin.
+def long_file(categories: Sequence[str], rows: Iterable[Row], *, overall: bool) -> bytes:
+    """Write rows as a label file.
 
-    A column that is called as a category would be read as that category's, and is called
-    otherwise.
+    Parameters
+    ----------
+    categories : sequence of str
+        A column that is called as one of them would be read as that category's, and is called
+        otherwise.
+    rows : iterable of Row
+        The rows.
+    overall : bool
+        Whether to write the verdicts, as the column ``Overall``.
+
+    Returns
+    -------
+    bytes
+        CSV in UTF-8.
     """
     answers = ("label", *ANSWER_NAMES)
     free = [free_names(some, categories)[0] for some in (CATEGORY_NAMES, answers, ORIGIN_NAMES)]
-    return ["image", *free[:2], "annotator", free[2]]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = ["image", *free[:2], "annotator", free[2], OVERALL.capitalize()]
+    end = None if overall else -1
+    writer.writerow(columns[:end])
+    writer.writerows(row[:end] for row in rows)
+    return text.getvalue().encode("utf-8")
 
 
 def free_names(names: Sequence[str], categories: Sequence[str]) -> list[str]:
@@ -267,6 +299,17 @@ def free_names(names: Sequence[str], categories: Sequence[str]) -> list[str]:
 def cell_name(uri: str) -> str:
     """Write a uri so that a sheet gives it back: cells lose the blanks around them."""
     return uri if uri == uri.strip() else f"file://{quote(uri)}"
+
+
+def _verdicts(corpus: Reading, items: Rows, categories: Sequence[str]) -> dict[int, str]:
+    """Return the overall verdicts of items; none where a category takes the column's name."""
+    kept = kept_verdicts(corpus)
+    if not kept or OVERALL in map(name_key, categories):
+        return {}
+    ids, rows = roster(corpus)
+    known = np.isin(ids, items)
+    contents = zip(ids[known].tolist(), rows[known].tolist(), strict=True)
+    return {item: kept[row] for item, row in contents if row in kept}
 
 
 def _uris(corpus: Reading, ids: Rows) -> dict[int, str]:

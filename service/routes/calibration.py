@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from fastapi import APIRouter
 
 from clipcal.calibrate.cuts.by_hand import Placed
@@ -113,8 +111,7 @@ def fit_calibration(serving: Serving, trying: Trying, wish: FitCalibration) -> F
         save(serving.workspace, done, wish.replaces, trying)
     hide = hiding(serving.settings, view)
     told = calibration_view(done.contract, file_hash(done.contract), hide)
-    notes = [hide(note) for note in (*done.notes, *_left_out(view))]
-    return Fitted(saved=wish.save, calibration=told, notes=notes)
+    return Fitted(saved=wish.save, calibration=told, notes=[hide(note) for note in done.notes])
 
 
 def _fit(serving: Context, view: View, plan: CalibrationPlan) -> Calibrated:
@@ -127,16 +124,6 @@ def _fit(serving: Context, view: View, plan: CalibrationPlan) -> Calibrated:
         source=source,
         plan=plan,
     )
-
-
-def _left_out(view: View) -> Iterator[str]:
-    """Note what the calibration that is served has, and one fitted here lacks."""
-    if view.contract is not None and view.contract.overall is not None:
-        yield (
-            "The overall verdict that was fitted to people's is left out, since the labels here "
-            "hold none: the prompt set's rules decide, where there are any. To keep it, fit to the "
-            "file with the column Overall: clipcal calibrate --labels FILE.csv --overall fitted"
-        )
 
 
 def _asked(view: View, wish: FitCalibration) -> CalibrationPlan:

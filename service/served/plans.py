@@ -11,12 +11,14 @@ from clipcal.service.served.view import View
 def standing_plan(view: View) -> CalibrationPlan:
     """Return what the calibration that is served was asked for; by default recall 0.9.
 
-    Thresholds that a person placed are left out: a request places its own. So is an overall verdict
-    that was fitted to people's own, which only a label file holds.
+    Thresholds that a person placed are left out: a request places its own. A fitted overall verdict
+    is only tried: the corpus may keep no verdicts of people's, and thresholds are wanted all the
+    same.
     """
     if view.contract is None:
         return CalibrationPlan(rule=str(view.rule))
-    return replace(plan_of(view.contract), placed=(), overall="rule")
+    plan = replace(plan_of(view.contract), placed=())
+    return plan if plan.overall == "rule" else replace(plan, overall="tried")
 
 
 def plan_for(view: View, asked: CalibrationPlan) -> CalibrationPlan:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import numpy as np
 from clipcal.calibrate.labels.exchange.records import Asked, Given, Picture, Read, origin_of
 from clipcal.calibrate.labels.formats import CATEGORY_NAMES, ON_MAJORITY, interpret
 from clipcal.calibrate.labels.frame import Frame, Reading, frame_of
-from clipcal.calibrate.labels.pool import ORIGIN_NAMES, free_names, long_header
+from clipcal.calibrate.labels.pool import ORIGIN_NAMES, free_names, long_file
 from clipcal.calibrate.labels.sheet import Sheet, name_key, parse_sheet
 from clipcal.index.judgements import CHOSEN, Origin
 
@@ -56,15 +54,12 @@ def read_table(sheet: Sheet, asked: Asked) -> Read:
 
 def write_csv(pictures: Sequence[Picture], categories: Sequence[str]) -> bytes:
     """Write a row per image, category and rater: see `clipcal.calibrate.labels.pool.pool_csv`."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(long_header(categories))
-    writer.writerows(
-        (picture.name, voice.category, voice.level, voice.rater, voice.origin)
-        for picture in pictures
-        for voice in picture.voices
+    rows = (
+        (one.name, voice.category, voice.level, voice.rater, voice.origin, one.overall)
+        for one in pictures
+        for voice in one.voices
     )
-    return text.getvalue().encode("utf-8")
+    return long_file(categories, rows, overall=any(one.overall for one in pictures))
 
 
 def _given(reading: Reading, frame: Frame, origins: int | None, asked: Asked) -> Iterator[Given]:

@@ -97,6 +97,7 @@ def export(
             _origin(said.get(item, ())) if items is None else items[item],
             _voices(said.get(item, ()), found),
             majority.get(item, {}),
+            found.verdicts.get(item, ""),
         )
         for item, uri, sha256 in zip(chosen.tolist(), uris, contents, strict=True)
     )

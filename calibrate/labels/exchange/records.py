@@ -128,6 +128,8 @@ class Picture:
         What raters said, in the order of categories and raters.
     labels : mapping of str to str
         One level per category that has one: the majority.
+    overall : str
+        People's overall verdict; empty where none is kept.
     """
 
     item: int
@@ -136,6 +138,7 @@ class Picture:
     origin: Origin
     voices: tuple[Voice, ...]
     labels: Mapping[str, str]
+    overall: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
