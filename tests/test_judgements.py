@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sqlite3
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -15,12 +11,11 @@ import pytest
 from conftest import DIM, IDENTITY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from judgements_case import IMAGES, filled, say, stands
 
 from clipcal.errors import BatchTaken, StoreError
 from clipcal.index.chosen import labelled_rows, rows_before_chosen, taken_back_rows
 from clipcal.index.judgements import (
-    Judgement,
-    Origin,
     Said,
     chosen_rows,
     history,
@@ -35,43 +30,10 @@ from clipcal.index.judgements import (
 from clipcal.index.schema import SCHEMA_VERSION, VERSIONS
 from clipcal.index.store import Corpus, Outcome
 
-IMAGES = 6  # items 1 to 6; the last two share a row
-
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Corpus:
     return filled(tmp_path / "corpus")
-
-
-def filled(path: Path) -> Corpus:
-    corpus = Corpus.create(path, IDENTITY)
-    vectors = np.random.default_rng(0).normal(size=(IMAGES - 1, DIM)).astype(np.float16)
-    rows = [*range(IMAGES - 1), IMAGES - 2]
-    outcomes = [Outcome(f"{n}.png", f"hash{row}", row=row) for n, row in enumerate(rows, 1)]
-    corpus.commit(outcomes, vectors, [f"hash{n}" for n in range(IMAGES - 1)])
-    return corpus
-
-
-def say(
-    corpus: Corpus,
-    batch: str,
-    item: int,
-    level: str | None = "yes",
-    *,
-    rater: str = "ann",
-    origin: Origin = "random",
-    category: str = "gore",
-) -> bool:
-    return judge(corpus, batch, [Said(item, category, level)], rater=rater, origin=origin)
-
-
-def draw(corpus: Corpus, rows: list[int], category: str = "") -> None:
-    drawn = [(row, 0.5, True) for row in rows]
-    corpus.add_suggestions(drawn, method="m", seed=0, category=category, frame=IMAGES)
-
-
-def stands(corpus: Corpus) -> list[tuple[int, str, str | None, str]]:
-    return [(j.item, j.category, j.level, j.rater) for j in standing(corpus)]
 
 
 # --- the journal ------------------------------------------------------------------------------
@@ -249,189 +211,6 @@ def test_what_stands_is_what_a_list_of_sayings_says(
         assert labelled_items(corpus).tolist() == sorted({item for item, _, _ in expected})
 
 
-# --- chosen for their scores ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("origin", ["flagged", "near", "search"])
-def test_what_was_seen_for_its_score_is_chosen_unless_it_had_a_label(
-    corpus: Corpus, origin: Origin
-) -> None:
-    corpus.replace_labels({"1.png": {"gore": "yes"}})
-    draw(corpus, [1])
-    say(corpus, "a", 2, origin="suggested")
-    for item in (1, 2, 3):
-        say(corpus, f"b{item}", item, "no", origin=origin)
-    assert chosen_rows(corpus, "gore").tolist() == chosen_rows(corpus).tolist() == [2]
-    assert chosen_rows(corpus, "fire").tolist() == []
-    say(corpus, "c", 3, "yes", rater="bob", origin="random")
-    assert chosen_rows(corpus, "gore").tolist() == [2]
-
-
-@pytest.mark.parametrize("origin", ["given", "random", "suggested"])
-def test_what_was_seen_for_another_reason_is_not_chosen(corpus: Corpus, origin: Origin) -> None:
-    draw(corpus, [0])
-    say(corpus, "a", 1, origin=origin)
-    say(corpus, "b", 2, None, origin="flagged")
-    assert chosen_rows(corpus).tolist() == []
-
-
-def test_what_is_said_to_be_suggested_and_was_not_is_chosen(corpus: Corpus) -> None:
-    draw(corpus, [0])
-    draw(corpus, [1], "Gore")
-    draw(corpus, [2], "fire")
-    for item in (1, 2, 3, 4):
-        say(corpus, f"{item}", item, origin="suggested")
-    assert chosen_rows(corpus, "gore").tolist() == [2, 3]
-    draw(corpus, [3])
-    say(corpus, "again", 4, "no", origin="suggested")
-    assert chosen_rows(corpus, "gore").tolist() == [2, 3]
-
-
-def test_a_category_is_one_however_it_is_written(corpus: Corpus) -> None:
-    corpus.replace_labels({"1.png": {"Sexual Content": "no"}})
-    say(corpus, "a", 2, category="sexual-content")
-    for item in (1, 2, 3):
-        say(corpus, f"b{item}", item, origin="near", category="SEXUAL_content")
-    say(corpus, "c", 4, category="Sexual Content")
-    for name in ("sexual content", "SexualContent"):
-        assert chosen_rows(corpus, name).tolist() == [2]
-        before = rows_before_chosen(corpus, name)
-        assert before is not None
-        assert before.tolist() == [0, 1]
-        assert labelled_rows(corpus, name).tolist() == [0, 1, 2, 3]
-        assert labelled_rows(corpus, name, chosen=False).tolist() == [0, 1, 3]
-        assert labelled_items(corpus, name).tolist() == [1, 2, 3, 4]
-    say(corpus, "d", 4, None, category="sexual content")
-    assert labelled_rows(corpus, "Sexual Content").tolist() == [0, 1, 2]
-    assert taken_back_rows(corpus, "sexual_content").tolist() == [3]
-
-
-def test_copies_of_a_labelled_image_are_not_chosen_and_those_of_a_chosen_one_are(
-    corpus: Corpus,
-) -> None:
-    say(corpus, "a", IMAGES - 1)
-    say(corpus, "b", IMAGES, origin="flagged")
-    assert chosen_rows(corpus).tolist() == []
-    say(corpus, "c", IMAGES, origin="flagged", category="fire")
-    assert chosen_rows(corpus, "fire").tolist() == [IMAGES - 2]
-
-
-@pytest.mark.parametrize("back", ["undo", "take back"])
-def test_an_image_without_a_label_any_more_stays_chosen(corpus: Corpus, back: str) -> None:
-    def goes(batch: str, item: int, rater: str) -> None:
-        if back == "undo":
-            undo(corpus, batch, rater=rater)
-        else:
-            say(corpus, f"not {batch}", item, None, rater=rater, origin="flagged")
-
-    say(corpus, "a", 1, origin="flagged")
-    say(corpus, "b", 1, origin="flagged", rater="bob")
-    for batch, rater in (("a", "ann"), ("b", "bob")):
-        goes(batch, 1, rater)
-        assert chosen_rows(corpus).tolist() == [0]
-    say(corpus, "c", 1, origin="given")
-    assert chosen_rows(corpus).tolist() == [0]
-    assert labelled_rows(corpus, "gore", chosen=False).tolist() == []
-
-
-@pytest.mark.parametrize("back", ["undo", "take back"])
-def test_a_label_left_over_from_looking_at_scores_makes_its_image_chosen(
-    corpus: Corpus, back: str
-) -> None:
-    say(corpus, "a", 1, origin="random")
-    say(corpus, "b", 1, origin="flagged", rater="bob")
-    assert chosen_rows(corpus).tolist() == []
-    if back == "undo":
-        undo(corpus, "a", rater="ann")
-    else:
-        say(corpus, "c", 1, None)
-    assert chosen_rows(corpus).tolist() == [0]
-
-
-def test_who_corrects_a_random_image_takes_it_out_of_no_sample(corpus: Corpus) -> None:
-    say(corpus, "a", 1, "yes", origin="random")
-    say(corpus, "b", 1, "no", origin="flagged")
-    assert stands(corpus) == [(1, "gore", "no", "ann")]
-    assert chosen_rows(corpus).tolist() == []
-
-
-def test_what_was_labelled_before_the_first_was_chosen_is_known(corpus: Corpus) -> None:
-    corpus.replace_labels({"1.png": {"gore": "yes"}, "5.png": {"fire": "no"}})
-    say(corpus, "a", 2)
-    assert rows_before_chosen(corpus, "gore") is None
-    say(corpus, "b", 3, origin="near")
-    for item in (4, 5):
-        say(corpus, f"c{item}", item, origin="given" if item == 4 else "near")
-    before = rows_before_chosen(corpus, "gore")
-    assert before is not None
-    assert before.tolist() == [0, 1]
-    assert rows_before_chosen(corpus, "fire") is None
-    assert chosen_rows(corpus).tolist() == [2, 4]
-
-
-def test_labels_of_files_and_raters_are_told_by_content_with_the_chosen_or_without(
-    corpus: Corpus,
-) -> None:
-    corpus.replace_labels({"1.png": {"gore": "yes"}, "3.png": {"fire": "no"}})
-    say(corpus, "a", 2)
-    for item in (3, 6):
-        say(corpus, f"b{item}", item, origin="search")
-    assert labelled_rows(corpus).tolist() == [0, 1, 2, 4]
-    assert labelled_rows(corpus, "gore").tolist() == [0, 1, 2, 4]
-    assert labelled_rows(corpus, "gore", chosen=False).tolist() == [0, 1]
-    assert labelled_rows(corpus, chosen=False).tolist() == [0, 1, 2]
-    say(corpus, "c", 4, rater="bob")
-    assert labelled_rows(corpus, "gore", rater="bob").tolist() == [0, 3]
-
-
-def test_labels_of_the_rest_are_known_as_such_even_if_the_chosen_are_undone(
-    corpus: Corpus,
-) -> None:
-    say(corpus, "before", 2)
-    say(corpus, "chosen", 1, origin="flagged")
-    undo(corpus, "chosen", rater="ann")
-    say(corpus, "since", 3)
-    before = rows_before_chosen(corpus, "gore")
-    assert before is not None
-    assert before.tolist() == [1]
-
-
-# --- taken back -------------------------------------------------------------------------------
-
-
-def test_a_label_that_its_rater_took_back_is_known_until_one_of_the_two_is_undone(
-    corpus: Corpus,
-) -> None:
-    say(corpus, "a", 1)
-    say(corpus, "b", 1, "no", rater="bob")
-    say(corpus, "c", 1, None)
-    say(corpus, "d", 2, None)
-    assert taken_back_rows(corpus, "gore").tolist() == taken_back_rows(corpus).tolist() == [0]
-    assert taken_back_rows(corpus, "fire").tolist() == []
-    undo(corpus, "c", rater="ann")
-    assert taken_back_rows(corpus).tolist() == []
-    say(corpus, "e", 1, None)
-    assert taken_back_rows(corpus).tolist() == [0]
-    undo(corpus, "a", rater="ann")
-    assert taken_back_rows(corpus).tolist() == []
-    say(corpus, "f", 3)
-    say(corpus, "g", 3, None)
-    say(corpus, "h", 3, "no")
-    assert taken_back_rows(corpus).tolist() == []
-
-
-def test_what_was_taken_back_had_a_label_before_the_first_was_chosen(corpus: Corpus) -> None:
-    say(corpus, "a", 1)
-    say(corpus, "b", 1, None)
-    say(corpus, "c", 2, origin="near")
-    before = rows_before_chosen(corpus, "gore")
-    assert before is not None
-    assert before.tolist() == [0]
-    say(corpus, "d", 2, None)
-    assert taken_back_rows(corpus, "gore").tolist() == [0, 1]
-    assert taken_back_rows(corpus, "gore", chosen=False).tolist() == [0]
-
-
 # --- corpora of earlier versions --------------------------------------------------------------
 
 
@@ -482,95 +261,3 @@ def test_an_old_corpus_that_can_only_be_read_has_no_judgements(
         assert labelled_items(corpus, "fire").tolist() == []
         with pytest.raises(StoreError, match="cannot be used now"):
             say(corpus, "a", 1)
-
-
-# --- several at once, and the end of one ------------------------------------------------------
-
-_RATER = """
-import sys
-from pathlib import Path
-from clipcal.index.judgements import Said, judge
-from clipcal.index.store import Corpus
-
-path, rater, count = sys.argv[1:]
-corpus = Corpus.open(Path(path))
-for number in range(int(count)):
-    batch = f"{rater}-{number}"
-    judge(corpus, batch, [Said(1 + number % 6, "gore", str(number))], rater=rater, origin="random")
-    print(batch, flush=True)
-"""
-
-
-def rate(path: Path, rater: str, count: int) -> subprocess.Popen[str]:
-    words = [sys.executable, "-c", _RATER, str(path), rater, str(count)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-
-
-def test_of_two_processes_that_judge_at_once_nothing_is_lost(corpus: Corpus) -> None:
-    with (
-        corpus.writing(),
-        rate(corpus.path, "ann", 200) as ann,
-        rate(corpus.path, "bob", 200) as bob,
-    ):
-        assert (ann.wait(60), bob.wait(60)) == (0, 0)
-    kept = history(corpus, limit=1000)
-    assert len(kept) == len({j.batch for j in kept}) == 400
-    newest = {(1 + n % 6, who): str(n) for who in ("ann", "bob") for n in range(200)}
-    assert {(j.item, j.rater): j.level for j in standing(corpus)} == newest
-
-
-def test_of_threads_that_judge_at_once_nothing_is_lost(corpus: Corpus) -> None:
-    def work(rater: str) -> None:
-        with closing(Corpus.open(corpus.path)) as own:
-            for n in range(50):
-                assert say(own, f"{rater}{n}", 1 + n % 6, rater=rater)
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(work, ["ann", "bob", "cem", "dan"]))
-    assert len(history(corpus, limit=1000)) == 200
-
-
-def test_what_was_acknowledged_outlives_a_kill(corpus: Corpus) -> None:
-    with rate(corpus.path, "ann", 1_000_000) as process:
-        assert process.stdout is not None
-        seen = [process.stdout.readline().strip() for _ in range(40)]
-        process.send_signal(signal.SIGKILL)
-        seen += process.stdout.read().split()
-    assert process.returncode == -signal.SIGKILL
-    with closing(Corpus.open(corpus.path)) as again:
-        kept: list[Judgement] = history(again, limit=1_000_000)
-    assert set(seen) <= {j.batch for j in kept}
-    assert len(kept) <= len(seen) + 1
-
-
-_ASK_AT_ONCE = """
-import sys, threading
-from pathlib import Path
-from clipcal.index.chosen import labelled_rows
-from clipcal.index.store import Corpus
-
-corpus = Corpus.open(Path(sys.argv[1]))
-
-def compare_names():  # SQLite calls back into Python
-    for _ in range(80):
-        labelled_rows(corpus, "fire")
-
-def ask():
-    for _ in range(400):
-        corpus.noted("prompts"), corpus.knows(3)
-
-threads = [threading.Thread(target=work) for work in (compare_names, compare_names, ask, ask)]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
-print("answered")
-"""
-
-
-def test_threads_that_ask_one_corpus_at_once_never_wait_for_each_other_forever(
-    corpus: Corpus,
-) -> None:
-    said = [Said(item.id, "fire", "yes") for item in corpus.items()] * 300
-    judge(corpus, "many", said, rater="ann", origin="given")
-    command = [sys.executable, "-c", _ASK_AT_ONCE, str(corpus.path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout == "answered\n", done.stderr
