@@ -18,7 +18,7 @@ from clipcal.calibrate.records import (
     Reference,
     Sampling,
 )
-from clipcal.calibrate.statistics.agreement import CategoryAgreement
+from clipcal.calibrate.statistics.agreement.category import CategoryAgreement
 from clipcal.calibrate.statistics.probability import ClassTemperature
 from clipcal.errors import CalibrationError, FingerprintMismatch
 from clipcal.files import replacing

@@ -9,7 +9,7 @@ from clipcal.calibrate.cuts.sample import Sample
 from clipcal.calibrate.labels.matching import Match
 from clipcal.calibrate.labels.table import LabelTable
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
-from clipcal.calibrate.statistics.agreement import (
+from clipcal.calibrate.statistics.agreement.category import (
     CategoryAgreement,
     rate_agreement,
     with_machine,

@@ -20,7 +20,7 @@ from clipcal.commands.common import (
 if TYPE_CHECKING:
     from clipcal.calibrate.labels.disputes import Dispute
     from clipcal.calibrate.labels.table import LabelTable
-    from clipcal.calibrate.statistics.agreement import CategoryAgreement
+    from clipcal.calibrate.statistics.agreement.category import CategoryAgreement
 
 SHOWN = 10
 
@@ -88,7 +88,7 @@ def level_names(levels: str | None) -> tuple[str, ...]:
 
 def _rated(table: LabelTable) -> dict[str, CategoryAgreement]:
     """Measure each category that has images with several ratings."""
-    from clipcal.calibrate.statistics.agreement import rate_agreement
+    from clipcal.calibrate.statistics.agreement.category import rate_agreement
 
     if table.votes is None:
         return {}

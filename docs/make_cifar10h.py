@@ -35,11 +35,8 @@ from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.records import Cut
 from clipcal.calibrate.scoring.scores import decide
 from clipcal.calibrate.scoring.under_contract import TextSource
-from clipcal.calibrate.statistics.agreement import (
-    human_ceiling,
-    pair_agreement,
-    weighted_kappa,
-)
+from clipcal.calibrate.statistics.agreement.kappa import pair_agreement, weighted_kappa
+from clipcal.calibrate.statistics.agreement.many_raters import human_ceiling
 from clipcal.calibrate.statistics.auc import auc_estimate
 from clipcal.calibrate.statistics.bounds import (
     Estimate,

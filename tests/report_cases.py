@@ -23,7 +23,7 @@ from clipcal.calibrate.records import (
 )
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.calibrate.scoring.scores import decide
-from clipcal.calibrate.statistics.agreement import CategoryAgreement
+from clipcal.calibrate.statistics.agreement.category import CategoryAgreement
 from clipcal.calibrate.statistics.bounds import Estimate, Range, wilson
 from clipcal.calibrate.statistics.ordinal import OrdinalFit
 from clipcal.calibrate.statistics.probability import (

@@ -14,19 +14,19 @@ from hypothesis.extra import numpy as hnp
 from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import cohens_kappa
 
-from clipcal.calibrate.statistics.agreement import (
+from clipcal.calibrate.statistics.agreement.alpha import alpha_estimate, krippendorff_alpha
+from clipcal.calibrate.statistics.agreement.category import (
     CategoryAgreement,
-    alpha_estimate,
-    cell_agreement,
-    human_ceiling,
-    kappa_estimate,
-    krippendorff_alpha,
-    pair_agreement,
-    pair_kappa,
     rate_agreement,
-    weighted_kappa,
     with_machine,
 )
+from clipcal.calibrate.statistics.agreement.kappa import (
+    cell_agreement,
+    kappa_estimate,
+    pair_agreement,
+    weighted_kappa,
+)
+from clipcal.calibrate.statistics.agreement.many_raters import human_ceiling, pair_kappa
 from clipcal.calibrate.statistics.bounds import wilson
 
 tables = hnp.arrays(

@@ -11,7 +11,7 @@ from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.records import Cut, Expected, Sampling
 from clipcal.calibrate.report import label_words, words
 from clipcal.calibrate.report.words import percent
-from clipcal.calibrate.statistics.agreement import CategoryAgreement
+from clipcal.calibrate.statistics.agreement.category import CategoryAgreement
 from clipcal.calibrate.statistics.bounds import Estimate, Range
 
 

@@ -11,7 +11,7 @@ from clipcal.calibrate.comparison.said import differences_of, once, telling, wor
 from clipcal.calibrate.comparison.sides import Codes, Pairs, Side, nothing_to_compare
 from clipcal.calibrate.labels.sheet import name_key
 from clipcal.calibrate.labels.words import UNKNOWN
-from clipcal.calibrate.statistics.agreement import pair_agreement
+from clipcal.calibrate.statistics.agreement.kappa import pair_agreement
 from clipcal.calibrate.statistics.bounds import wilson
 
 

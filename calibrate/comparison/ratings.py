@@ -20,7 +20,7 @@ from clipcal.calibrate.comparison.sides import Codes, Pairs, Side, nothing_to_co
 from clipcal.calibrate.labels.formats import interpret
 from clipcal.calibrate.labels.sheet import name_key
 from clipcal.calibrate.labels.words import BINARY
-from clipcal.calibrate.statistics.agreement import cell_agreement, pair_agreement
+from clipcal.calibrate.statistics.agreement.kappa import cell_agreement, pair_agreement
 from clipcal.calibrate.statistics.bounds import Estimate, wilson
 from clipcal.errors import LabelError
 

@@ -18,7 +18,7 @@ from clipcal.calibrate.labels.pool import Pool
 from clipcal.calibrate.labels.table import UNKNOWN
 from clipcal.calibrate.records import OverallModel
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
-from clipcal.calibrate.statistics.agreement import kappa_estimate
+from clipcal.calibrate.statistics.agreement.kappa import kappa_estimate
 from clipcal.calibrate.statistics.bounds import Estimate, wilson
 from clipcal.calibrate.statistics.ordinal import fit_ordinal, predict
 from clipcal.calibrate.statistics.resampling import cluster_folds

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from clipcal.calibrate.records import Sampling
 from clipcal.calibrate.report.labels import LabelSource
-from clipcal.calibrate.statistics.agreement import CategoryAgreement
+from clipcal.calibrate.statistics.agreement.category import CategoryAgreement
 from clipcal.calibrate.statistics.bounds import Estimate
 
 _MOST_NAMED = 5

@@ -1,6 +1,6 @@
 """The parts of agreement beyond chance: tables of two raters' levels, and redraws of images.
 
-`clipcal.calibrate.statistics.agreement` puts them together, and says what its statistics are.
+The package says what its statistics are.
 """
 
 from __future__ import annotations
