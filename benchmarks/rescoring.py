@@ -26,8 +26,9 @@ from clipcal.index.exact import exact_rows
 from clipcal.index.neighbours import Kind, refresh_index, search
 from clipcal.index.store import Corpus
 from clipcal.models.identity import ModelIdentity
-from clipcal.prompts.encode import PromptVectors, TextVectors, build
+from clipcal.prompts.matrix import PromptVectors, build
 from clipcal.prompts.promptset import Category, PromptSet
+from clipcal.prompts.vectors import TextVectors
 
 CATEGORIES = 7
 CLUSTERS = 3000

@@ -18,7 +18,7 @@ from clipcal.calibrate.statistics.bounds import Estimate, clopper_pearson
 from clipcal.errors import CalibrationError, FingerprintMismatch
 from clipcal.models.bundle import Bundle, fingerprint_of
 from clipcal.models.identity import ModelIdentity
-from clipcal.prompts.encode import PromptVectors
+from clipcal.prompts.matrix import PromptVectors
 
 NEAREST: Final = 5
 CONFIDENCE: Final = 0.95

@@ -22,7 +22,7 @@ from clipcal.calibrate.scoring.rules import ScoreRule, rule_for
 from clipcal.calibrate.scoring.under_contract import TextSource, prompt_vectors, with_heads
 from clipcal.errors import CalibrationError
 from clipcal.index.store import Corpus
-from clipcal.prompts.encode import PromptVectors
+from clipcal.prompts.matrix import PromptVectors
 from clipcal.prompts.promptset import PromptSet
 
 _LOOKED_AT = 50

@@ -14,7 +14,7 @@ from clipcal.calibrate.labels.table import UNKNOWN
 from clipcal.calibrate.prompt_choice import FEWEST, Kept, Labelled, Trial, choose, try_choice
 from clipcal.calibrate.statistics.auc import auc_difference, auc_estimate
 from clipcal.calibrate.statistics.bounds import Estimate, Range
-from clipcal.prompts.encode import PromptVectors
+from clipcal.prompts.matrix import PromptVectors
 from clipcal.prompts.promptset import Category
 
 Side = Literal["prompt", "against"]

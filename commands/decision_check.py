@@ -27,7 +27,8 @@ from clipcal.models.bundle import Bundle, sha256_file
 from clipcal.models.preprocess import load_pixels
 from clipcal.models.session import open_image_encoder, open_text_encoder
 from clipcal.models.verification import CategoryFlips, DecisionRecord, Share
-from clipcal.prompts.encode import PromptVectors, TextVectors, build
+from clipcal.prompts.matrix import PromptVectors, build
+from clipcal.prompts.vectors import TextVectors
 
 if TYPE_CHECKING:
     from clipcal.models.session import Embeddings, ImageEncoder

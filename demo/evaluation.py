@@ -15,8 +15,9 @@ from sklearn.metrics import roc_auc_score
 from clipcal.calibrate.scoring.scores import Scores, category_scores
 from clipcal.demo.captions import HELD_OUT_PATTERNS
 from clipcal.demo.scenes import draw_scene
-from clipcal.prompts.encode import TextVectors, build
+from clipcal.prompts.matrix import build
 from clipcal.prompts.promptset import PromptSet, load_prompt_set
+from clipcal.prompts.vectors import TextVectors
 
 Vectors = NDArray[np.floating[Any]]  # (n, dim), rows L2-normalised
 EncodeImages = Callable[[Sequence[Image.Image]], Vectors]

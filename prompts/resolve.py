@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from clipcal.errors import FingerprintMismatch
 from clipcal.models.identity import ModelIdentity
-from clipcal.prompts.encode import TextVectors, encode_sentences
+from clipcal.prompts.encode import encode_sentences
 from clipcal.prompts.promptset import PromptSet
+from clipcal.prompts.vectors import TextVectors
 
 if TYPE_CHECKING:
     from clipcal.models.session import TextEncoder

@@ -27,7 +27,7 @@ from clipcal.calibrate.workflow import calibrate_corpus
 from clipcal.errors import CalibrationError
 from clipcal.index.judgements import Said, judge, undo
 from clipcal.index.store import Corpus, Outcome
-from clipcal.prompts.encode import TextVectors
+from clipcal.prompts.vectors import TextVectors
 
 # --- in files ---------------------------------------------------------------------------------
 

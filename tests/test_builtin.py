@@ -21,8 +21,9 @@ from clipcal.demo.scenes import draw_scene
 from clipcal.models.preprocess import load_pixels
 from clipcal.models.registry import find_bundle
 from clipcal.models.session import open_image_encoder, open_text_encoder
-from clipcal.prompts.encode import TextVectors, build
+from clipcal.prompts.matrix import build
 from clipcal.prompts.promptset import PromptSet, load_prompt_set
+from clipcal.prompts.vectors import TextVectors
 
 SCENES = 500
 SEED = 777_001  # training uses other seeds

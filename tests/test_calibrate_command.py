@@ -16,7 +16,7 @@ from conftest import DIM, IDENTITY
 from clipcal.calibrate.contract import Contract
 from clipcal.cli import app
 from clipcal.index.store import Corpus, Outcome
-from clipcal.prompts.encode import TextVectors
+from clipcal.prompts.vectors import TextVectors
 
 IMAGES = 120
 SETS = {

@@ -24,7 +24,7 @@ from clipcal.cli import app
 from clipcal.errors import DrawOutdated
 from clipcal.index.judgements import Origin, Said, judge, standing, undo
 from clipcal.index.store import Corpus, Outcome
-from clipcal.prompts.encode import TextVectors
+from clipcal.prompts.vectors import TextVectors
 
 IMAGES = 600
 CATEGORIES = ("fire", "water")

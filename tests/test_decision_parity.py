@@ -34,8 +34,9 @@ from clipcal.models.bundle import Bundle, Precision, fingerprint_of
 from clipcal.models.identity import ModelIdentity
 from clipcal.models.session import open_text_encoder
 from clipcal.models.verification import DecisionRecord
-from clipcal.prompts.encode import PromptVectors, TextVectors, build
+from clipcal.prompts.matrix import PromptVectors, build
 from clipcal.prompts.promptset import PromptSet
+from clipcal.prompts.vectors import TextVectors
 
 TWO = prompt_set(
     """

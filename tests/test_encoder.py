@@ -16,7 +16,7 @@ from service_case import picture, settings_of
 from clipcal.errors import ImageError, ProviderError
 from clipcal.models.identity import ModelIdentity
 from clipcal.models.registry import find_bundle
-from clipcal.prompts.encode import TextVectors
+from clipcal.prompts.vectors import TextVectors
 from clipcal.service.gate.problems import Refused
 from clipcal.service.model.batching import Batches
 from clipcal.service.model.encoder import SENTENCES_KEPT, SharedEncoder

@@ -27,7 +27,8 @@ from clipcal.models.bundle import Bundle, Precision, fingerprint_of
 from clipcal.models.identity import ModelIdentity
 from clipcal.models.registry import find_bundle
 from clipcal.models.session import open_image_encoder, open_text_encoder
-from clipcal.prompts.encode import TextVectors, build
+from clipcal.prompts.matrix import build
+from clipcal.prompts.vectors import TextVectors
 
 VIT = {
     "embed_dim": 24,

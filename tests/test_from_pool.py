@@ -22,7 +22,7 @@ from clipcal.calibrate.workflow import Calibrated, calibrate_corpus, material_of
 from clipcal.errors import CalibrationError, FingerprintMismatch, LabelError
 from clipcal.index.judgements import Said, judge
 from clipcal.index.store import Corpus, Outcome
-from clipcal.prompts.encode import TextVectors
+from clipcal.prompts.vectors import TextVectors
 
 IMAGES = 120
 NAMES = ("fire", "water")

@@ -19,8 +19,8 @@ from clipcal.calibrate.sampling.likeness import unlikeness
 from clipcal.calibrate.sampling.tuned import remember_tuned
 from clipcal.cli import app
 from clipcal.index.store import Corpus, Outcome
-from clipcal.prompts.encode import TextVectors
 from clipcal.prompts.promptset import load_prompt_set
+from clipcal.prompts.vectors import TextVectors
 
 IMAGES = 500
 SET = """

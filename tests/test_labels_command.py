@@ -18,7 +18,7 @@ from clipcal.commands.labels import ORIGINS
 from clipcal.commands.labels_export import FORMATS
 from clipcal.index.judgements import Said, chosen_rows, judge, standing
 from clipcal.index.store import Corpus, Outcome
-from clipcal.prompts.encode import TextVectors
+from clipcal.prompts.vectors import TextVectors
 
 IMAGES = 60
 SET = '[category.fire]\nprompts = ["a fire"]\n[category.water]\nprompts = ["the sea"]\n'

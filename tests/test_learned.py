@@ -26,7 +26,8 @@ from clipcal.calibrate.workflow import Calibrated, calibrate_corpus
 from clipcal.cli import app
 from clipcal.errors import CalibrationError
 from clipcal.index.store import Corpus, Outcome
-from clipcal.prompts.encode import PromptVectors, TextVectors
+from clipcal.prompts.matrix import PromptVectors
+from clipcal.prompts.vectors import TextVectors
 
 IMAGES = 260
 SET = """

@@ -14,8 +14,8 @@ from conftest import DIM, IDENTITY, TinyEncoder
 
 from clipcal.calibrate.contract import Contract
 from clipcal.cli import app
-from clipcal.prompts.encode import TextVectors
 from clipcal.prompts.promptset import load_prompt_set
+from clipcal.prompts.vectors import TextVectors
 
 POSTS = 8
 CATEGORIES = ("Attire", "Sexual Content", "Gestures", "Substances", "Violence", "Gore")

@@ -24,8 +24,9 @@ from clipcal.cli import app
 from clipcal.errors import CalibrationError
 from clipcal.index.judgements import Said, judge
 from clipcal.index.store import Corpus, Outcome
-from clipcal.prompts.encode import TextVectors, build
+from clipcal.prompts.matrix import build
 from clipcal.prompts.promptset import Category, PromptSet, load_prompt_set
+from clipcal.prompts.vectors import TextVectors
 
 LEVELS = ("none", "minor", "major")
 SET = """

@@ -20,15 +20,11 @@ from numpy.typing import NDArray
 
 from clipcal.errors import FingerprintMismatch, PromptError
 from clipcal.models.identity import ModelIdentity
-from clipcal.prompts.encode import (
-    TextVectors,
-    build,
-    cache_home,
-    encode_sentences,
-    encode_set,
-)
+from clipcal.prompts.encode import cache_home, encode_sentences, encode_set
+from clipcal.prompts.matrix import build
 from clipcal.prompts.promptset import Category, PromptSet, load_prompt_set
 from clipcal.prompts.resolve import text_vectors
+from clipcal.prompts.vectors import TextVectors
 
 FINGERPRINT = "f" * 64
 SET = PromptSet(

@@ -17,9 +17,10 @@ from clipcal.errors import FingerprintMismatch, PromptError
 from clipcal.models import registry, session
 from clipcal.models.identity import ModelIdentity
 from clipcal.models.registry import find_bundle
-from clipcal.prompts.encode import TextVectors, build
+from clipcal.prompts.matrix import build
 from clipcal.prompts.promptset import load_prompt_set, packaged_sets, parse_prompt_set
 from clipcal.prompts.resolve import text_vectors
+from clipcal.prompts.vectors import TextVectors
 
 
 def run(*arguments: str) -> Result:

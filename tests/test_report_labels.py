@@ -24,7 +24,7 @@ from clipcal.calibrate.workflow import Pool, calibrate_corpus
 from clipcal.cli import app
 from clipcal.index.judgements import Origin, Said, judge, undo
 from clipcal.index.store import Corpus, Outcome
-from clipcal.prompts.encode import TextVectors
+from clipcal.prompts.vectors import TextVectors
 
 IMAGES = 60
 NAMES = ("fire", "water")

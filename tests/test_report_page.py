@@ -28,8 +28,8 @@ from clipcal.calibrate.report.words import STATUSES
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.cli import app
 from clipcal.errors import CalibrationError
-from clipcal.prompts.encode import TextVectors
 from clipcal.prompts.promptset import load_prompt_set
+from clipcal.prompts.vectors import TextVectors
 
 
 def page_of(report: Report, **origin: str) -> Page:

@@ -18,7 +18,7 @@ from clipcal.calibrate.labels.pool import SOURCE, pooled
 from clipcal.cli import app
 from clipcal.index.judgements import Origin, Said, judge
 from clipcal.index.store import Corpus, Outcome
-from clipcal.prompts.encode import TextVectors
+from clipcal.prompts.vectors import TextVectors
 
 IMAGES = 80
 SET = '[category.fire]\nprompts = ["a fire"]\n[category.water]\nprompts = ["the sea"]\n'

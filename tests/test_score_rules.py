@@ -16,8 +16,9 @@ from clipcal.commands import common
 from clipcal.errors import CalibrationError, FingerprintMismatch, PromptError
 from clipcal.models.identity import ModelIdentity
 from clipcal.models.registry import find_bundle
-from clipcal.prompts.encode import PromptVectors, TextVectors, build
+from clipcal.prompts.matrix import PromptVectors, build
 from clipcal.prompts.promptset import Category, PromptSet
+from clipcal.prompts.vectors import TextVectors
 
 SCALE = 40.0
 OWN = ("a", "b", "c")

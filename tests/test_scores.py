@@ -13,8 +13,9 @@ from hypothesis.extra.numpy import arrays
 
 from clipcal.calibrate.scoring.scores import category_scores, decide
 from clipcal.errors import CalibrationError
-from clipcal.prompts.encode import PromptVectors, TextVectors, build
+from clipcal.prompts.matrix import PromptVectors, build
 from clipcal.prompts.promptset import Category, PromptSet
+from clipcal.prompts.vectors import TextVectors
 
 CATEGORIES = (
     Category("most", ("a", "b"), ("c", "d"), "max"),

@@ -26,9 +26,9 @@ from clipcal.calibrate.decisions.flagged import near_flagged
 from clipcal.index.card import CARD
 from clipcal.index.store import Corpus, Outcome
 from clipcal.models.identity import ModelIdentity
-from clipcal.prompts.encode import TextVectors
 from clipcal.prompts.promptset import load_prompt_set
 from clipcal.prompts.resolve import sentence_vector
+from clipcal.prompts.vectors import TextVectors
 from clipcal.service.settings import Settings
 
 __all__ = ["service", "start", "stock"]

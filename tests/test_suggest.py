@@ -24,7 +24,7 @@ from clipcal.cli import app
 from clipcal.commands.suggest import _next_step
 from clipcal.errors import CalibrationError
 from clipcal.index.store import Corpus, Outcome
-from clipcal.prompts.encode import TextVectors
+from clipcal.prompts.vectors import TextVectors
 
 IMAGES = 300
 NAMES = tuple(f"/photos/{i}.jpg" for i in range(2 * IMAGES))

@@ -18,8 +18,8 @@ from clipcal.calibrate.sampling.tuned import remember_tuned
 from clipcal.cli import app
 from clipcal.errors import CalibrationError, ClipcalError
 from clipcal.index.store import Corpus, Outcome
-from clipcal.prompts.encode import TextVectors
 from clipcal.prompts.promptset import load_prompt_set
+from clipcal.prompts.vectors import TextVectors
 
 IMAGES = 400
 NAMES = ("fire", "water")

@@ -30,7 +30,7 @@ from clipcal.errors import BundleError, CalibrationError, FingerprintMismatch, P
 from clipcal.index.neighbours import refresh_index
 from clipcal.index.shards import Shards
 from clipcal.index.store import Corpus, Outcome
-from clipcal.prompts.encode import TextVectors
+from clipcal.prompts.vectors import TextVectors
 
 SET = """
 name = "two"

@@ -14,7 +14,7 @@ from clipcal.calibrate.heads.head import Head, HeadComparison
 from clipcal.calibrate.heads.offer import offer_head
 from clipcal.calibrate.labels.table import UNKNOWN
 from clipcal.errors import CalibrationError
-from clipcal.prompts.encode import PromptVectors
+from clipcal.prompts.matrix import PromptVectors
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -27,7 +27,7 @@ from clipcal.index.shards import Embeddings
 from clipcal.index.store import Corpus
 from clipcal.index.texts import ItemTexts
 from clipcal.models.products import Products
-from clipcal.prompts.encode import PromptVectors
+from clipcal.prompts.matrix import PromptVectors
 
 Similarities = NDArray[np.float32]  # (rows, prompts), cosines
 KEPT_CACHES = 8

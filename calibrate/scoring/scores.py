@@ -14,7 +14,7 @@ from clipcal.calibrate.scoring.rules import MARGIN, ScoreRule
 from clipcal.errors import CalibrationError, PromptError
 
 if TYPE_CHECKING:
-    from clipcal.prompts.encode import PromptVectors
+    from clipcal.prompts.matrix import PromptVectors
     from clipcal.prompts.promptset import PromptSet
 
 Scores = NDArray[np.float32]  # (n images, c categories)

@@ -20,7 +20,7 @@ from clipcal.calibrate.scoring.corpus_scores import CorpusScores, score_corpus
 from clipcal.calibrate.scoring.rules import ScoreRule
 from clipcal.files import replacing
 from clipcal.index.store import Corpus
-from clipcal.prompts.encode import PromptVectors, build
+from clipcal.prompts.matrix import PromptVectors, build
 from clipcal.prompts.promptset import PromptSet, load_prompt_set
 from clipcal.prompts.resolve import default_set, set_vectors
 

@@ -18,8 +18,8 @@ from clipcal.models.bundle import Bundle
 from clipcal.models.identity import ModelIdentity
 from clipcal.models.preprocess import Pixels, load_pixels
 from clipcal.models.runtimes.cores import allowed_cpus
-from clipcal.prompts.encode import TextVectors
 from clipcal.prompts.resolve import text_vectors
+from clipcal.prompts.vectors import TextVectors
 from clipcal.service.gate.problems import too_slow
 from clipcal.service.model.batching import Batches, Vector, Vectors
 from clipcal.service.settings import Settings

@@ -15,7 +15,7 @@ from clipcal.errors import ImageError
 from clipcal.index.lookup import ids_at, row_of_content
 from clipcal.index.queries import stored_vector
 from clipcal.index.store import Corpus
-from clipcal.prompts.encode import PromptVectors
+from clipcal.prompts.matrix import PromptVectors
 from clipcal.service.context import Context
 from clipcal.service.gate.problems import too_large, unprocessable
 from clipcal.service.model.batching import Vector, Vectors

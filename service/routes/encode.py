@@ -13,8 +13,9 @@ from clipcal.calibrate.scoring.scores import Scores
 from clipcal.errors import ImageError
 from clipcal.models.decode import ImageFile
 from clipcal.prompts.classify import shares
-from clipcal.prompts.encode import TextVectors, build
+from clipcal.prompts.matrix import build
 from clipcal.prompts.promptset import load_prompt_set, packaged_sets
+from clipcal.prompts.vectors import TextVectors
 from clipcal.service.context import Context, Serving
 from clipcal.service.gate.problems import PROBLEMS, unprocessable
 from clipcal.service.model.batching import Vector

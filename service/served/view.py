@@ -28,7 +28,7 @@ from clipcal.calibrate.scoring.under_contract import (
 from clipcal.index.shards import Rows
 from clipcal.index.store import Corpus
 from clipcal.index.texts import ItemTexts
-from clipcal.prompts.encode import PromptVectors
+from clipcal.prompts.matrix import PromptVectors
 from clipcal.prompts.promptset import PromptSet
 from clipcal.service.gate.problems import not_found, unprocessable
 from clipcal.service.served.names import Names, names_of
