@@ -92,15 +92,24 @@ function stateButton() {
 function watch(say) {
   let timer = 0;
   let asked = 0;
+  const later = (milliseconds) => {
+    clearTimeout(timer);
+    timer = setTimeout(look, milliseconds);
+  };
   const look = async () => {
     clearTimeout(timer);
     const turn = ++asked;
     if (!document.hidden) await ask(say);
     // Only one of several that were asked at once goes on.
-    if (turn === asked) timer = setTimeout(look, connection.up ? POLL_MS : POLL_DOWN_MS);
+    if (turn === asked) later(connection.up ? POLL_MS : POLL_DOWN_MS);
   };
   document.addEventListener("visibilitychange", look);
-  connection.addEventListener("down", look);
+  // Not at once: where one request fails and another does not, they would chase each other.
+  connection.addEventListener("down", () => {
+    asked += 1;
+    say("down", "no connection");
+    later(POLL_DOWN_MS);
+  });
   connection.addEventListener("up", look);
   look();
 }

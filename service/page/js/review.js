@@ -81,7 +81,7 @@ class Review {
     this.forgetKeys?.();
     this.root.removeEventListener("click", this.giveFocusBack);
     connection.removeEventListener("up", this.whenBack);
-    outbox.onChange = outbox.onKept = () => {};
+    outbox.forget();
   }
 
   #build() {
@@ -117,6 +117,7 @@ class Review {
       this.examples.forget();
       this.outlook.refresh();
     };
+    outbox.onGivenElsewhere = (entry) => this.#leaveOut(entry);
     this.whenBack = () => {
       this.outlook.refresh();
       if (this.feed.current) this.#showEvidence(this.feed.current);
@@ -182,15 +183,27 @@ class Review {
   async #begin() {
     const turn = ++this.#turn;
     const { order, category, corpus, rater: name } = this;
-    const judged = outbox
-      .labelsOf(corpus)
-      .filter((body) => body.rater === name)
-      .flatMap((body) => body.labels)
-      .filter((label) => category === null || label.category === category);
-    const ids = judged.map(({ item }) => item);
-    this.feed = new Feed(get, { order, category, rater: name }, ids);
+    const judged = this.#judgedIn(outbox.labelsOf(corpus));
+    this.feed = new Feed(get, { order, category, rater: name }, judged);
     replace(this.note);
     await this.#attempt(turn, () => this.feed.start());
+  }
+
+  // The images of which labels on their way answer what is asked here.
+  #judgedIn(bodies) {
+    return bodies
+      .filter((body) => body.rater === this.rater)
+      .flatMap((body) => body.labels)
+      .filter(({ category }) => this.category === null || category === this.category)
+      .map(({ item }) => item);
+  }
+
+  // The same person answers in another tab: nothing is asked twice.
+  #leaveOut({ path, corpus, body }) {
+    if (path !== "labels" || corpus !== this.corpus) return;
+    const before = this.feed.current;
+    this.feed.leaveOut(this.#judgedIn([body]));
+    if (this.feed.current !== before) this.#goOn(() => {});
   }
 
   // Shows what comes after `step`; a failure is shown in the image's place, with another try.

@@ -57,6 +57,14 @@ export class Feed {
     return this.current !== null;
   }
 
+  /** Leaves out what was judged elsewhere. */
+  leaveOut(ids) {
+    for (const id of ids) this.#done.add(id);
+    const left = this.#items.filter(({ id }) => !this.#done.has(id));
+    this.#sinceFetch += this.#items.length - left.length;
+    this.#items = left;
+  }
+
   /** Puts an image in front again, whose label was taken back. */
   putBack(item) {
     if (this.#done.delete(item.id)) this.#sinceFetch -= 1;

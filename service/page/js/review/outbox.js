@@ -4,9 +4,12 @@
  *
  * Each belongs to the corpus whose image was looked at. Where another one is served on the same
  * address meanwhile, it waits in the browser: the ids of its images mean others there.
+ *
+ * All tabs of a browser see the same. The one that gave a label sends it; where that tab is closed,
+ * or gets no answer, another sends it too.
  */
+import { Shelf, since, sorted } from "./shelf.js";
 
-const PREFIX = "clipcal.outbox.";
 const FIRST_DELAY = 1_000;
 const LONGEST_DELAY = 30_000;
 const LATE_MS = 3_000;
@@ -16,38 +19,45 @@ const CONFLICT = 409;
 const PASSING = new Set([0, UNKNOWN, 408, 425, 429]);
 
 const passes = (status) => PASSING.has(status ?? 0) || status >= 500;
-const orderOf = (key) => key.split(".").at(-2);
-const byOrder = (one, other) => (orderOf(one) < orderOf(other) ? -1 : 1);
 
 export class Outbox {
   #entries = [];
   #post;
   #identify;
-  #store;
-  #number = 0;
+  #shelf;
   #busy = false;
   #delay = FIRST_DELAY;
   #timer = null;
 
   /**
    * `post(path, body)` sends; `identify()` resolves to the identity of the corpus that is served;
-   * `onChange()` is called when what is unsent changes, and `onKept(entry, reply)` when the
-   * service has acknowledged an entry. `corpus` is null until the service has told which it is.
+   * `onChange()` is called when what is unsent changes, `onKept()` when the service has taken an
+   * entry, and `onGivenElsewhere(entry)` when another tab has one. `corpus` is null until the
+   * service has told which it is.
    */
-  constructor(post, identify, { store = localStorage } = {}) {
+  constructor(post, identify, shelf = new Shelf()) {
     this.#post = post;
     this.#identify = identify;
-    this.#store = store;
-    this.onChange = () => {};
-    this.onKept = () => {};
+    this.#shelf = shelf;
+    this.forget();
     this.corpus = null;
-    this.durable = true;
     this.trouble = null;
-    this.#load();
+    this.#entries = shelf.load();
+    shelf.follow({ put: (entry) => this.#put(entry), gone: (key) => this.#gone(key) });
     addEventListener("online", () => this.sendNow());
     addEventListener("beforeunload", (event) => {
       if (this.#entries.length && !this.durable) event.preventDefault();
     });
+  }
+
+  /** Nobody is to be told any more. */
+  forget() {
+    this.onChange = this.onKept = this.onGivenElsewhere = () => {};
+  }
+
+  /** Whether what waits outlives the page. */
+  get durable() {
+    return this.#shelf.durable;
   }
 
   get unsent() {
@@ -66,7 +76,7 @@ export class Outbox {
   /** Whether the service takes its time over what waits longest. */
   get late() {
     const [oldest] = this.unsent;
-    return oldest !== undefined && Date.now() - this.#since(oldest) >= LATE_MS;
+    return oldest !== undefined && Date.now() - since(oldest) >= LATE_MS;
   }
 
   /** Bodies of labels of a corpus that wait here: the service may still offer their images. */
@@ -94,7 +104,7 @@ export class Outbox {
 
   retry(entry) {
     entry.refused = null;
-    this.#keep(entry);
+    this.#shelf.keep(entry);
     this.sendNow();
   }
 
@@ -115,22 +125,39 @@ export class Outbox {
     return this.corpus !== null && entry.corpus !== this.corpus;
   }
 
-  #since(entry) {
-    return Number(orderOf(entry.key).slice(0, 15));
-  }
-
   #add({ corpus, path, body, title }) {
-    this.#number += 1;
-    const order = `${Date.now()}`.padStart(15, "0") + `${this.#number}`.padStart(6, "0");
-    const key = `${PREFIX}${corpus}.${order}.${body.batch}`;
+    const key = this.#shelf.newKey(corpus, body.batch);
     // A corpus that may not be written has no identity.
     const sent = corpus ? { ...body, corpus } : body;
     const entry = { corpus, path, body: sent, title, key, refused: null };
     this.#entries.push(entry);
-    this.#keep(entry);
+    this.#shelf.keep(entry);
     this.onChange();
     setTimeout(() => this.late && this.onChange(), LATE_MS);
     if (this.#timer === null) this.#send();
+  }
+
+  // Another tab has it: that one sends it, unless it does not come to do so.
+  #put(entry) {
+    const known = this.#entries.find((other) => other.key === entry.key);
+    if (known) Object.assign(known, entry);
+    else this.#entries = sorted([...this.#entries, entry]);
+    this.onChange();
+    if (known) return;
+    this.onGivenElsewhere(entry);
+    setTimeout(() => {
+      if (!this.#entries.includes(entry)) return;
+      this.onChange();
+      if (this.#timer === null) this.#send();
+    }, LATE_MS);
+  }
+
+  // Another tab is through with it.
+  #gone(key) {
+    this.#entries = this.#entries.filter((entry) => entry.key !== key);
+    this.trouble = null;
+    this.onChange();
+    this.onKept();
   }
 
   // One at a time, in order: what is undone must have been given first.
@@ -148,11 +175,11 @@ export class Outbox {
       if (this.corpus === null) await this.#learn();
       [entry] = this.unsent;
       if (!entry) return false;
-      const reply = await this.#post(entry.path, entry.body);
+      await this.#post(entry.path, entry.body);
       this.#remove(entry);
       this.#delay = FIRST_DELAY;
       this.trouble = null;
-      this.onKept(entry, reply);
+      this.onKept();
     } catch (problem) {
       if (!entry || passes(problem.status)) return this.#later(problem);
       return this.#refuse(entry, problem);
@@ -167,18 +194,21 @@ export class Outbox {
     this.onChange();
   }
 
-  // A conflict may only say that another corpus is served by now: then it has another identity.
+  // A conflict may only say that another corpus is served by now: then it has another identity; or
+  // that another tab has sent it, and taken it back.
   async #refuse(entry, problem) {
-    if (problem.status === CONFLICT) {
+    const conflict = problem.status === CONFLICT;
+    if (conflict) {
       try {
         await this.#learn();
       } catch (other) {
         return this.#later(other);
       }
     }
-    if (!this.#isForeign(entry)) {
+    if (conflict && this.#shelf.lacks(entry)) this.#remove(entry);
+    else if (!this.#isForeign(entry)) {
       entry.refused = problem.detail || problem.message;
-      this.#keep(entry);
+      this.#shelf.keep(entry);
     }
     this.onChange();
     return true;
@@ -198,29 +228,8 @@ export class Outbox {
     return false;
   }
 
-  #load() {
-    try {
-      const keys = Object.keys(this.#store).filter((key) => key.startsWith(PREFIX));
-      this.#entries = keys.sort(byOrder).map((key) => JSON.parse(this.#store.getItem(key)));
-    } catch {
-      this.durable = false;
-    }
-  }
-
-  #keep(entry) {
-    try {
-      this.#store.setItem(entry.key, JSON.stringify(entry));
-    } catch {
-      this.durable = false;
-    }
-  }
-
   #remove(entry) {
     this.#entries = this.#entries.filter((other) => other !== entry);
-    try {
-      this.#store.removeItem(entry.key);
-    } catch {
-      this.durable = false;
-    }
+    this.#shelf.remove(entry);
   }
 }
