@@ -18,7 +18,7 @@ from page_case import (
     shared,
 )
 from playwright.sync_api import Route, expect
-from review_case import (
+from page_review_case import (
     ANSWERS,
     CATEGORY,
     NO,

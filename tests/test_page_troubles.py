@@ -6,7 +6,7 @@ import signal
 
 from page_case import OpenPage, browser, demo_copy, demo_folder, open_page, served, shared
 from playwright.sync_api import Page, Route, expect
-from review_case import (
+from page_review_case import (
     CATEGORY,
     NO,
     YES,
