@@ -17,7 +17,6 @@ from page_case import (
     served,
     shared,
 )
-from playwright.sync_api import Route, expect
 from page_review_case import (
     ANSWERS,
     CATEGORY,
@@ -33,6 +32,7 @@ from page_review_case import (
     shown,
     standing,
 )
+from playwright.sync_api import Route, expect
 from served_case import Served, serving
 
 __all__ = ["browser", "demo_copy", "demo_folder", "open_page", "served", "shared"]

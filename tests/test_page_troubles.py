@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 
 from page_case import OpenPage, browser, demo_copy, demo_folder, open_page, served, shared
-from playwright.sync_api import Page, Route, expect
 from page_review_case import (
     CATEGORY,
     NO,
@@ -19,6 +18,7 @@ from page_review_case import (
     shown,
     standing,
 )
+from playwright.sync_api import Page, Route, expect
 from served_case import Served, serving
 
 __all__ = ["browser", "demo_copy", "demo_folder", "open_page", "served", "shared"]
