@@ -21,7 +21,7 @@ from clipcal.calibrate.records import (
 from clipcal.calibrate.statistics.agreement.category import CategoryAgreement
 from clipcal.calibrate.statistics.probability import ClassTemperature
 from clipcal.errors import CalibrationError, FingerprintMismatch
-from clipcal.files import replacing
+from clipcal.files import writing
 from clipcal.prompts.promptset import PromptSet, parse_prompt_set
 
 FORMAT_VERSION: Final = 2
@@ -181,14 +181,9 @@ class Contract(Record):
         CalibrationError
             If it cannot be written.
         """
-        try:
-            with replacing(path) as part:
-                part.write_bytes(self.sealed().encode() + b"\n")
-        except OSError as error:
-            raise CalibrationError(
-                f"The calibration cannot be written to {path} ({error.strerror}). Name a file "
-                f"in a folder that can be written to: clipcal calibrate -o FILE.json"
-            ) from error
+        again = "clipcal calibrate -o FILE.json"
+        with writing(path, CalibrationError, "The calibration", again) as part:
+            part.write_bytes(self.sealed().encode() + b"\n")
 
     def sealed(self) -> str:
         """Write the contract as JSON, with a hash of its content."""

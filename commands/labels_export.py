@@ -277,16 +277,10 @@ def _predicted(known: _Known, done: Export, file_format: Format) -> Predicted | 
 
 def _write(path: Path, data: bytes) -> None:
     from clipcal.errors import LabelError
-    from clipcal.files import replacing
+    from clipcal.files import writing
 
-    try:
-        with replacing(path) as part:
-            part.write_bytes(data)
-    except OSError as error:
-        raise LabelError(
-            f"The labels cannot be written to {path} ({error.strerror}). Name a file in a folder "
-            f"that can be written to: clipcal labels export -o FILE"
-        ) from error
+    with writing(path, LabelError, "The labels", "clipcal labels export -o FILE") as part:
+        part.write_bytes(data)
 
 
 def _print_next(file_format: Format, output: Path, corpus: Path, prefix: str) -> None:

@@ -214,19 +214,14 @@ def check_command(
 def _write_trimmed(checked: PromptCheck, output: Path, corpus: Corpus) -> Path | None:
     """Write the trimmed set if there is one; what it was chosen on is remembered before."""
     from clipcal.errors import PromptError
-    from clipcal.files import replacing
+    from clipcal.files import writing
 
     if checked.trimmed is None:
         return None
     checked.remember(corpus)
-    try:
-        with replacing(output) as part:
-            part.write_bytes(checked.trimmed.to_toml().encode())
-    except OSError as error:
-        raise PromptError(
-            f"The trimmed set cannot be written to {output} ({error.strerror}). Name a file in a "
-            f"folder that can be written to: clipcal prompts check SET -o FILE.toml"
-        ) from error
+    again = "clipcal prompts check SET -o FILE.toml"
+    with writing(output, PromptError, "The trimmed set", again) as part:
+        part.write_bytes(checked.trimmed.to_toml().encode())
     return output
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from clipcal.calibrate.comparison.records import Comparison, Difference
 from clipcal.calibrate.labels.overall import OVERALL
 from clipcal.errors import LabelError
-from clipcal.files import replacing
+from clipcal.files import writing
 
 
 def write_differences(comparison: Comparison, path: Path) -> None:
@@ -29,17 +29,15 @@ def write_differences(comparison: Comparison, path: Path) -> None:
     LabelError
         If it cannot be written.
     """
-    try:
-        with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(["image", "dimension", "human", "predicted"])
-            for one in comparison.images:
-                writer.writerows((one.image, *said) for said in differences(one, comparison.kind))
-    except OSError as error:
-        raise LabelError(
-            f"The differences cannot be written to {path} ({error.strerror}). Name a file in a "
-            f"folder that can be written to: clipcal compare HUMAN.csv PREDICTED.csv -o FILE.csv"
-        ) from error
+    again = "clipcal compare HUMAN.csv PREDICTED.csv -o FILE.csv"
+    with (
+        writing(path, LabelError, "The differences", again) as part,
+        part.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["image", "dimension", "human", "predicted"])
+        for one in comparison.images:
+            writer.writerows((one.image, *said) for said in differences(one, comparison.kind))
 
 
 def differences(image: Difference, kind: str = "ratings") -> list[tuple[str, str, str]]:

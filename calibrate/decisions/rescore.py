@@ -20,7 +20,7 @@ from clipcal.calibrate.records import Cut
 from clipcal.calibrate.score_file import image_names
 from clipcal.calibrate.scoring.scores import Scores, decide
 from clipcal.errors import CalibrationError
-from clipcal.files import replacing
+from clipcal.files import writing
 
 UNDECIDED = -1
 _ROWS_AT_ONCE = 100_000
@@ -137,14 +137,12 @@ def write_csv(
             f"There are decisions for {len(decided.values)} images, but {len(images)} names. "
             f"Score the corpus again: clipcal score"
         )
-    try:
-        with replacing(path) as part, part.open("wb") as stream:
-            _write(stream, decided, images, verdicts, more)
-    except OSError as error:
-        raise CalibrationError(
-            f"The decisions cannot be written to {path} ({error.strerror}). Name a file in a "
-            f"folder that can be written to: clipcal rescore -o FILE.csv"
-        ) from error
+    again = "clipcal rescore -o FILE.csv"
+    with (
+        writing(path, CalibrationError, "The decisions", again) as part,
+        part.open("wb") as stream,
+    ):
+        _write(stream, decided, images, verdicts, more)
 
 
 def count_decisions(decided: Decisions) -> dict[str, dict[str, int]]:

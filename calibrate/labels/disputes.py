@@ -13,7 +13,7 @@ from scipy import special
 
 from clipcal.calibrate.labels.table import LabelTable
 from clipcal.errors import LabelError
-from clipcal.files import replacing
+from clipcal.files import writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +96,14 @@ def write_disputes(found: Sequence[Dispute], levels: Sequence[str], path: Path) 
     LabelError
         If it cannot be written.
     """
-    try:
-        with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(["image", "category", *levels, "majority"])
-            writer.writerows(
-                [one.image, one.category, *one.votes, one.majority or ""] for one in found
-            )
-    except OSError as error:
-        raise LabelError(
-            f"The disputed images cannot be written to {path} ({error.strerror}). Name a file in "
-            f"a folder that can be written to: clipcal agreement LABELS.csv -o FILE.csv"
-        ) from error
+    again = "clipcal agreement LABELS.csv -o FILE.csv"
+    with (
+        writing(path, LabelError, "The disputed images", again) as part,
+        part.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["image", "category", *levels, "majority"])
+        writer.writerows([one.image, one.category, *one.votes, one.majority or ""] for one in found)
 
 
 def _entropy(votes: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from clipcal.calibrate.report.content import Report
 from clipcal.calibrate.report.plots import draw_costs, draw_rates, draw_reliability
 from clipcal.calibrate.report.thumbnails import Thumbnail, make_thumbnail
 from clipcal.errors import CalibrationError
-from clipcal.files import replacing
+from clipcal.files import writing
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -122,14 +122,8 @@ def write_page(path: Path, page: str) -> None:
     CalibrationError
         If it cannot be written.
     """
-    try:
-        with replacing(path) as part:
-            part.write_text(page, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise CalibrationError(
-            f"The report cannot be written to {path} ({error.strerror}). Name a file in a folder "
-            f"that can be written to: clipcal report -o FILE.html"
-        ) from error
+    with writing(path, CalibrationError, "The report", "clipcal report -o FILE.html") as part:
+        part.write_text(page, encoding="utf-8", newline="\n")
 
 
 @cache

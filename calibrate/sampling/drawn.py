@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from clipcal.errors import CalibrationError, DrawOutdated
-from clipcal.files import replacing
+from clipcal.files import writing
 from clipcal.index.store import Corpus
 
 Method = Literal["importance", "stratified"]
@@ -159,15 +159,9 @@ class Drawn:
                 f"{sheet} exists and may hold labels. Name another file: "
                 f"clipcal suggest -o {sheet.stem}_{len(corpus.rounds()) + 1}.csv"
             )
-        try:
-            with replacing(sheet) as part:
-                part.write_bytes(self._sheet())
-                return self.remember(corpus)
-        except OSError as error:
-            raise CalibrationError(
-                f"The sheet cannot be written to {sheet} ({error.strerror}). Name a file in a "
-                f"folder that can be written to: clipcal suggest -o FILE.csv"
-            ) from error
+        with writing(sheet, CalibrationError, "The sheet", "clipcal suggest -o FILE.csv") as part:
+            part.write_bytes(self._sheet())
+            return self.remember(corpus)
 
     def _sheet(self) -> bytes:
         """Return a label file with blank cells; scores would sway whoever fills it in."""

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from clipcal.errors import ClipcalError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -37,3 +39,38 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path, error: type[ClipcalError], what: str, command: str) -> Iterator[Path]:
+    """Do as `replacing` does; where that fails, tell how another file is named.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; its folder must exist.
+    error : type
+        What is raised where the file cannot be written.
+    what : str
+        What the message calls the content, such as ``The report``.
+    command : str
+        The command that takes another file.
+
+    Yields
+    ------
+    pathlib.Path
+        Where to write.
+
+    Raises
+    ------
+    ClipcalError
+        Of the kind asked for, if the file cannot be written.
+    """
+    try:
+        with replacing(path) as part:
+            yield part
+    except OSError as failure:
+        raise error(
+            f"{what} cannot be written to {path} ({failure.strerror}). Name a file in a folder "
+            f"that can be written to: {command}"
+        ) from failure
