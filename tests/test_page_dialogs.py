@@ -79,6 +79,21 @@ def test_a_dialog_is_cancelled_when_another_page_is_shown(
     assert all(url.endswith("/what-if") for url in posted)
 
 
+def test_one_step_back_closes_the_dialog_and_the_image_that_it_is_about(
+    shared: Served, open_page: OpenPage
+) -> None:
+    page = open_page(shared, "#/explore")
+    images = page.get_by_role("list", name="Images")
+    images.get_by_role("button", name="scene_0003.jpg").click()
+    panel = page.get_by_role("complementary")
+    expect(panel).to_be_visible()
+    ask(page, "explore")
+    page.go_back()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(panel).to_be_hidden()
+    expect(images).to_be_visible()
+
+
 def test_what_is_being_saved_is_saved_though_another_page_is_shown(
     served: Served, open_page: OpenPage
 ) -> None:

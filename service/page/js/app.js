@@ -54,7 +54,6 @@ async function show() {
 }
 
 function leave() {
-  dismissDialogs();
   const last = unmount;
   unmount = null;
   last?.();
@@ -132,6 +131,7 @@ whenTokenIsNeeded(askToken);
 await tokenOfAddress();
 replace(document.getElementById("top-end"), headerButtons());
 addEventListener("hashchange", async () => {
+  dismissDialogs();
   await tokenOfAddress();
   show();
 });

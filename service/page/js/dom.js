@@ -122,10 +122,10 @@ export function toast(text, { action, onAction, kind = "info", seconds = action 
   return close;
 }
 
-/** How to dismiss the dialogs that belong to the page that is shown. */
+/** How to dismiss the dialogs that belong to what the address shows. */
 const dismissals = new Set();
 
-/** Close the dialogs of a page that is being left, as if they were cancelled. */
+/** Close what belongs to an address that is left, as if it were cancelled. */
 export function dismissDialogs() {
   for (const dismiss of [...dismissals]) dismiss();
 }
@@ -144,7 +144,7 @@ export function dismissDialogs() {
  *   boolean}[]} what.actions `run` is awaited before it closes; where it throws, the error is shown
  *   and it stays open; where it gives `false` it stays open.
  * @param {boolean} what.wide
- * @param {boolean} what.stays It is not of one page: it stays when another is shown.
+ * @param {boolean} what.stays It stays whatever the address shows.
  */
 export function dialog({
   title,
