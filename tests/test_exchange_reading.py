@@ -3,39 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 import pytest
-from exchange_case import CATEGORIES, LEVELS
+from exchange_case import LEVELS, coco, read, said
 
-from clipcal.calibrate.labels.exchange.files import guess_format, read_exchange
+from clipcal.calibrate.labels.exchange.files import guess_format
 from clipcal.calibrate.labels.exchange.label_studio import file_name
-from clipcal.calibrate.labels.exchange.records import FORMATS, Format, Read
+from clipcal.calibrate.labels.exchange.records import FORMATS
 from clipcal.errors import LabelError
-
-
-def read(
-    content: object,
-    format: Format | None = None,
-    *,
-    levels: Sequence[str] = (),
-    exhaustive: bool = False,
-) -> Read:
-    text = content if isinstance(content, str | bytes) else json.dumps(content)
-    return read_exchange(
-        text.encode() if isinstance(text, str) else text,
-        format,
-        name="labels.txt",
-        categories=CATEGORIES,
-        levels=levels,
-        rater="me",
-        exhaustive=exhaustive,
-    )
-
-
-def said(found: Read) -> list[tuple[str, str, str, str]]:
-    return [(one.image, one.category, one.level, one.rater) for one in found.given]
-
 
 # --- Label Studio -----------------------------------------------------------------------------
 
@@ -142,15 +117,6 @@ def test_addresses_of_label_studio_are_the_files_that_they_stand_for(address, na
 
 
 # --- COCO -------------------------------------------------------------------------------------
-
-
-def coco(*annotations: dict[str, object], **image: object) -> dict[str, object]:
-    return {
-        "info": {"exhaustive": True},
-        "images": [{"id": 1, "file_name": "a/1.png", **image}, {"id": 2, "file_name": "b/1.png"}],
-        "categories": [{"id": 1, "name": "Gore"}, {"id": 2, "name": "cat"}],
-        "annotations": [{"id": n, **one} for n, one in enumerate(annotations)],
-    }
 
 
 def test_an_image_without_an_annotation_is_unlabelled_unless_the_caller_knows_better():

@@ -36,10 +36,10 @@ class _Image(BaseModel):
     """An image; of LVIS only the address may be known."""
 
     id: Id
-    file_name: str = ""
-    coco_url: str = ""
-    sha256: str = ""
-    origin: str = ""
+    file_name: str | None = None
+    coco_url: str | None = None
+    sha256: str | None = None
+    origin: str | None = None
     neg_category_ids: list[Id] | None = None
 
 
@@ -63,7 +63,7 @@ class _Coco(BaseModel):
 
     images: list[_Image]
     categories: list[_Category]
-    annotations: list[_Annotation] = []
+    annotations: list[_Annotation] | None = None
 
 
 _FILE: Final = TypeAdapter(_Coco)
@@ -164,12 +164,12 @@ def _looked(image: _Image, asked: Asked) -> Looked:
             f"command again."
         )
     origin = origin_of(image.origin, asked)
-    return Looked(f"image {image.id}", name, image.sha256, asked.rater, origin)
+    return Looked(f"image {image.id}", name, image.sha256 or "", asked.rater, origin)
 
 
 def _said(coco: _Coco) -> Iterator[tuple[Id, Id, str, bool]]:
     """Yield image, category, the word for its level, and whether that is all that is known."""
-    for one in coco.annotations:
+    for one in coco.annotations or ():
         level = (one.attributes or {}).get("level")
         told = isinstance(level, str)
         yield one.image_id, one.category_id, str(level) if told else PRESENT, not told
