@@ -26,7 +26,9 @@ from clipcal.calibrate.labels.exchange.records import (
     Read,
     origin_of,
 )
+from clipcal.calibrate.labels.sheet import name_key
 from clipcal.errors import LabelError
+from clipcal.index.judgements import CHOSEN
 
 _WHAT: Final = "COCO file"
 Id = int | str
@@ -88,12 +90,13 @@ def read_coco(data: bytes, asked: Asked) -> Read:
     Raises
     ------
     LabelError
-        If it is no such file, an annotation names an image or a category that it lacks, a level
-        is unknown, or none of its categories is one of the prompt set.
+        If it is no such file, one id stands for two images or categories, an annotation names an
+        image or a category that the file lacks, a level is unknown, or none of its categories is
+        one of the prompt set.
     """
     coco = read_json(data, asked.name, _FILE, _WHAT)
-    looked = {image.id: _looked(image, asked) for image in coco.images}
-    named = {category.id: category.name for category in coco.categories}
+    looked = _images(coco, asked)
+    named = _categories(coco, asked)
     wanted = {number: asked.category(name) for number, name in named.items()}
     ignored: Counter[str] = Counter()
     cells: list[Cell] = []
@@ -154,6 +157,39 @@ def write_coco(
         ],
     }
     return (json.dumps(content, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def _images(coco: _Coco, asked: Asked) -> dict[Id, Looked]:
+    """Tell which image each id is; seen for its score where any entry of it says so."""
+    found: dict[Id, Looked] = {}
+    for image in coco.images:
+        one = _looked(image, asked)
+        known = found.setdefault(image.id, one)
+        if known[1:3] != one[1:3]:
+            raise _two_things(asked, f"image {image.id}", _shown(known), _shown(one))
+        if one.origin in CHOSEN:
+            found[image.id] = one
+    return found
+
+
+def _categories(coco: _Coco, asked: Asked) -> dict[Id, str]:
+    found: dict[Id, str] = {}
+    for one in coco.categories:
+        known = found.setdefault(one.id, one.name)
+        if name_key(known) != name_key(one.name):
+            raise _two_things(asked, f"category {one.id}", f"'{known}'", f"'{one.name}'")
+    return found
+
+
+def _shown(one: Looked) -> str:
+    return f"'{one.image}' of the content {one.sha256}" if one.sha256 else f"'{one.image}'"
+
+
+def _two_things(asked: Asked, which: str, first: str, second: str) -> LabelError:
+    return LabelError(
+        f"{asked.name}: the {which} is both {first} and {second}, so that nobody knows which of "
+        f"them is labelled. Give each an id of its own, then run the same command again."
+    )
 
 
 def _looked(image: _Image, asked: Asked) -> Looked:
