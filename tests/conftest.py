@@ -23,6 +23,12 @@ PREPROCESSING = Preprocessing(
 IDENTITY = ModelIdentity("tiny::test", "f" * 64, "p" * 64, DIM, "nowhere")
 
 
+def unit(count: int, seed: int, shift: float = 0.0) -> np.ndarray:
+    """Draw vectors of length one: float32 (count, DIM); a shift sends them all one way."""
+    vectors = np.random.default_rng(seed).normal(size=(count, DIM)) + shift
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
 class TinyEncoder:
     """An image encoder without a model: a fixed random projection of a coarse picture."""
 

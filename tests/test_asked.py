@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DIM, IDENTITY
+from conftest import DIM, IDENTITY, unit
 from hypothesis import given
 from hypothesis import strategies as st
+from redraws_case import redraws
 
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.labels.merge import merge_tables
@@ -115,13 +116,6 @@ IMAGES = 600
 NAMES = ("fire", "water", "smoke")
 SET = "".join(f'[category.{name}]\nprompts = ["{name}"]\n' for name in NAMES)
 QUICK = CalibrationPlan(target="recall=0.8", folds=0)
-
-
-def unit(count: int, seed: int) -> np.ndarray:
-    vectors = np.random.default_rng(seed).normal(size=(count, DIM))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-
 VECTORS = unit(IMAGES, 0).astype(np.float16)
 SCORES = VECTORS.astype(np.float32)[:, :3]
 TRUTH = np.random.default_rng(1).normal(0.1, 0.1, SCORES.shape) < SCORES
@@ -417,7 +411,6 @@ def test_what_is_remembered_of_blank_cells_must_be_readable(corpus: Corpus) -> N
 # --- the guarantee, in simulation -------------------------------------------------------------
 
 REDRAWS = 20
-TABLES = ("judgements", "suggestions", "given", "rounds", "chosen", "before_chosen")
 Plan = Callable[[Corpus, int], Contract]
 
 
@@ -453,12 +446,8 @@ def low_positives_taken_back(corpus: Corpus, seed: int) -> Contract:
 
 def failures(corpus: Corpus, plan: Plan) -> tuple[int, int]:
     """Categories, over redraws, whose guarantee does not hold, and that have one."""
-    corpus.read("PRAGMA synchronous = OFF")
     broken = certified = 0
-    for seed in range(REDRAWS):
-        with corpus.transaction() as database:
-            for table in TABLES:
-                database.execute(f"DELETE FROM {table}")
+    for seed in redraws(corpus, REDRAWS):
         for column, threshold in enumerate(promised(plan(corpus, seed)).values()):
             if threshold is not None:
                 certified += 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conftest import DIM, IDENTITY
+from conftest import IDENTITY, unit
 
 from clipcal.calibrate.contract import Contract
 from clipcal.cli import app
@@ -34,11 +34,6 @@ otherwise = "good"
 }
 
 Run = Callable[..., Result]
-
-
-def unit(count: int, seed: int) -> np.ndarray:
-    vectors = np.random.default_rng(seed).normal(size=(count, DIM))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 @pytest.fixture

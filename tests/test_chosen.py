@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import DIM, IDENTITY
+from conftest import DIM, IDENTITY, unit
+from redraws_case import redraws
 
 from clipcal.calibrate.contract import Contract, _seal
 from clipcal.calibrate.sampling import history
@@ -29,13 +30,6 @@ from clipcal.prompts.vectors import TextVectors
 IMAGES = 600
 CATEGORIES = ("fire", "water")
 NAMES = tuple(f"/photos/{n}.jpg" for n in range(IMAGES))
-
-
-def unit(count: int, seed: int) -> np.ndarray:
-    vectors = np.random.default_rng(seed).normal(size=(count, DIM))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-
 SCORES = unit(IMAGES, 0)[:, :2].astype(np.float16).astype(np.float32)
 POSITIVE = np.random.default_rng(1).normal(0.2, 0.1, IMAGES) < SCORES[:, 0]
 SCORED = CorpusScores(NAMES, ("",) * IMAGES, np.arange(IMAGES), CATEGORIES, SCORES)
@@ -373,7 +367,6 @@ def test_a_calibration_from_before_labels_were_chosen_still_loads(
 EMPTY = np.empty(0, np.int64)
 REDRAWS = 60
 TARGET = 0.8
-TABLES = ("judgements", "chosen", "before_chosen", "suggestions", "given", "rounds")
 Plan = Callable[[Corpus, int], None]
 
 
@@ -411,12 +404,8 @@ LOWEST = float(np.quantile(SCORES[POSITIVE, 0], 0.05))
 
 def failures(corpus: Corpus, plan: Plan) -> tuple[int, int]:
     """Redraws in which the guarantee does not hold, and in which there is one."""
-    corpus.read("PRAGMA synchronous = OFF")
     broken = certified = 0
-    for seed in range(REDRAWS):
-        with corpus.transaction() as database:
-            for table in TABLES:
-                database.execute(f"DELETE FROM {table}")
+    for seed in redraws(corpus, REDRAWS):
         plan(corpus, seed)
         found = corpus.read("SELECT DISTINCT item FROM judgements ORDER BY item")
         rows = np.array([item - 1 for (item,) in found])

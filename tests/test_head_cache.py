@@ -8,18 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DIM, IDENTITY
+from conftest import DIM, IDENTITY, unit
 
 from clipcal.calibrate.heads.head import Head, encoded
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.calibrate.scoring.under_contract import with_heads
 from clipcal.index.shards import Shards
 from clipcal.index.store import Corpus, Outcome
-
-
-def unit(count: int, seed: int) -> np.ndarray:
-    vectors = np.random.default_rng(seed).normal(size=(count, DIM))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def embed(corpus: Corpus, count: int, start: int = 0) -> None:

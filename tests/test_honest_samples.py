@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conftest import DIM, IDENTITY
+from conftest import IDENTITY, unit
 from scipy.stats import ks_2samp
 
 from clipcal.calibrate.contract import Contract
@@ -31,11 +31,6 @@ prompts = ["the sea"]
 """
 NAMES = ("fire", "water")
 Run = Callable[..., Result]
-
-
-def unit(count: int, seed: int, shift: float = 0.0) -> np.ndarray:
-    vectors = np.random.default_rng(seed).normal(size=(count, DIM)) + shift
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 TEXTS = unit(2, 5)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conftest import IDENTITY
+from conftest import IDENTITY, unit
 
 from clipcal.calibrate.labels.exchange import records
 from clipcal.calibrate.labels.pool import pool_csv
@@ -24,11 +24,6 @@ IMAGES = 60
 SET = '[category.fire]\nprompts = ["a fire"]\n[category.water]\nprompts = ["the sea"]\n'
 
 Run = Callable[..., Result]
-
-
-def unit(rows: int, seed: int) -> np.ndarray:
-    vectors = np.random.default_rng(seed).normal(size=(rows, IDENTITY.dim))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import DIM, IDENTITY
+from conftest import IDENTITY, unit
 from report_cases import Page
 
 from clipcal.calibrate.contract import Contract
@@ -32,13 +32,6 @@ SET = '[category.fire]\nprompts = ["a fire"]\n[category.water]\nprompts = ["the 
 PLAN = CalibrationPlan(target="f1", folds=0)
 LONG_AGO = "2020-01-01T00:00:00+00:00"
 WORDS = ("negative", "positive")
-
-
-def unit(count: int, seed: int) -> np.ndarray:
-    vectors = np.random.default_rng(seed).normal(size=(count, DIM))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-
 TRUTH = unit(IMAGES, 0) @ unit(2, 5).T > 0
 
 

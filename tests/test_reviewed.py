@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conftest import DIM, IDENTITY
+from conftest import IDENTITY, unit
 
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.labels.pool import SOURCE, pooled
@@ -25,11 +25,6 @@ SET = '[category.fire]\nprompts = ["a fire"]\n[category.water]\nprompts = ["the 
 TEXT = ("--prompt-vectors", "text.npz", "--prompts", "set.toml")
 
 Run = Callable[..., Result]
-
-
-def unit(count: int, seed: int) -> np.ndarray:
-    vectors = np.random.default_rng(seed).normal(size=(count, DIM))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 @pytest.fixture

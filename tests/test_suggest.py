@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conftest import DIM, IDENTITY
+from conftest import IDENTITY, unit
 
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.labels.table import read_labels
@@ -28,11 +28,6 @@ from clipcal.prompts.vectors import TextVectors
 
 IMAGES = 300
 NAMES = tuple(f"/photos/{i}.jpg" for i in range(2 * IMAGES))
-
-
-def unit(count: int, seed: int) -> np.ndarray:
-    vectors = np.random.default_rng(seed).normal(size=(count, DIM))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def grow(corpus: Corpus, count: int, seed: int = 0) -> None:

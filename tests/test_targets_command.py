@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conftest import DIM, IDENTITY
+from conftest import IDENTITY, unit
 
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.sampling.tuned import remember_tuned
@@ -35,11 +35,6 @@ bad = "major >= 1"
 otherwise = "good"
 """
 Run = Callable[..., Result]
-
-
-def unit(count: int, seed: int, shift: float = 0.0) -> np.ndarray:
-    vectors = np.random.default_rng(seed).normal(size=(count, DIM)) + shift
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 TEXTS = unit(2, 5)

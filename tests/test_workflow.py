@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DIM, IDENTITY
+from conftest import IDENTITY, unit
 
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.decisions.flagged import near_flagged
@@ -42,11 +42,6 @@ prompts = ["the sea"]
 """
 SENTENCES = ("a fire", "flames", "a lamp", "the sea")
 IMAGES = 240
-
-
-def unit(count: int, seed: int) -> np.ndarray:
-    vectors = np.random.default_rng(seed).normal(size=(count, DIM))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def add(corpus: Corpus, count: int, seed: int) -> None:
