@@ -134,15 +134,17 @@ class TryThreshold(Request):
 class WhatIfRequest(Request):
     """Thresholds to be tried; nothing is written. `flips` images are shown of each kind.
 
-    `target`, `bands` and `confidence` say of what kind a guarantee would be, as in
-    `FitCalibration`.
+    `target` or `bands`, `confidence` and `joint` say of what kind a guarantee would be, as in
+    `FitCalibration`. What is left out is as in the calibration that is served, or, where there is
+    none, as by default there.
     """
 
     trials: list[TryThreshold] = Field(min_length=1, max_length=100)
     costs: CostsOfErrors = CostsOfErrors()
-    target: str = Field(default="recall=0.9", max_length=100)
+    target: str | None = Field(default=None, max_length=100)
     bands: str | None = Field(default=None, max_length=100)
-    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    confidence: float | None = Field(default=None, ge=0.5, lt=1)
+    joint: bool | None = None
     flips: int = Field(default=0, ge=0, le=60)
 
 
