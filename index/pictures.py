@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 from contextlib import nullcontext
@@ -32,6 +33,11 @@ class SmallPicture:
     width: int
     height: int
     data: bytes
+
+    @property
+    def data_uri(self) -> str:
+        """The file as text that a page can hold."""
+        return f"data:image/jpeg;base64,{base64.b64encode(self.data).decode('ascii')}"
 
 
 def embedded_content(uri: str, sha256: str = "", size: int | None = None) -> bytes | None:

@@ -15,9 +15,10 @@ from clipcal.calibrate.report import label_words, words
 from clipcal.calibrate.report.charts import draw_histogram
 from clipcal.calibrate.report.content import Report
 from clipcal.calibrate.report.plots import draw_costs, draw_rates, draw_reliability
-from clipcal.calibrate.report.thumbnails import Thumbnail, make_thumbnail
+from clipcal.calibrate.report.thumbnails import make_thumbnail
 from clipcal.errors import CalibrationError
 from clipcal.files import writing
+from clipcal.index.pictures import SmallPicture
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -45,7 +46,7 @@ class Origin:
     command: str = ""
 
 
-def gather_thumbnails(report: Report) -> dict[int, Thumbnail]:
+def gather_thumbnails(report: Report) -> dict[int, SmallPicture]:
     """Make the small pictures that a report shows, each content once.
 
     Parameters
@@ -55,10 +56,10 @@ def gather_thumbnails(report: Report) -> dict[int, Thumbnail]:
 
     Returns
     -------
-    dict of int to Thumbnail
+    dict of int to SmallPicture
         By the row of the embedding; what cannot be read any more is not in it.
     """
-    made: dict[int, Thumbnail] = {}
+    made: dict[int, SmallPicture] = {}
     tried: set[str] = set()
     for shown in report.shown():
         if shown.row in made or shown.uri in tried:
@@ -71,7 +72,7 @@ def gather_thumbnails(report: Report) -> dict[int, Thumbnail]:
 
 
 def render(
-    report: Report, thumbnails: Mapping[int, Thumbnail], *, origin: Origin | None = None
+    report: Report, thumbnails: Mapping[int, SmallPicture], *, origin: Origin | None = None
 ) -> str:
     """Write the page.
 
@@ -79,7 +80,7 @@ def render(
     ----------
     report : Report
         What it shows.
-    thumbnails : mapping of int to Thumbnail
+    thumbnails : mapping of int to SmallPicture
         Small pictures by row; an image without one is shown by its name.
     origin : Origin, optional
         A remark, and how the page was made.

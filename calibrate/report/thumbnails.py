@@ -1,34 +1,14 @@
-"""Small pictures of a corpus's images, as text that a page can hold."""
+"""Small pictures of a corpus's images, as far as these still are what was embedded."""
 
 from __future__ import annotations
 
-import base64
-from dataclasses import dataclass
-
 from clipcal.errors import ImageError
-from clipcal.index.pictures import embedded_content, small_picture
+from clipcal.index.pictures import SmallPicture, embedded_content, small_picture
 
 SIDE = 160
 
 
-@dataclass(frozen=True, slots=True)
-class Thumbnail:
-    """A small picture.
-
-    Attributes
-    ----------
-    width, height : int
-        In pixels.
-    data : str
-        A JPEG file as a ``data:`` URI.
-    """
-
-    width: int
-    height: int
-    data: str
-
-
-def make_thumbnail(uri: str, sha256: str = "", *, side: int = SIDE) -> Thumbnail | None:
+def make_thumbnail(uri: str, sha256: str = "", *, side: int = SIDE) -> SmallPicture | None:
     """Make a small picture of an image of a corpus, if its file still is what was embedded.
 
     Parameters
@@ -42,15 +22,13 @@ def make_thumbnail(uri: str, sha256: str = "", *, side: int = SIDE) -> Thumbnail
 
     Returns
     -------
-    Thumbnail or None
+    SmallPicture or None
         None if the file is gone, has changed, or cannot be read.
     """
     content = embedded_content(uri, sha256)
     if content is None:
         return None
     try:
-        small = small_picture(content, side)
+        return small_picture(content, side)
     except ImageError:
         return None
-    data = base64.b64encode(small.data).decode("ascii")
-    return Thumbnail(small.width, small.height, f"data:image/jpeg;base64,{data}")
