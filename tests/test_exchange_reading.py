@@ -248,6 +248,23 @@ def test_formats_are_guessed_from_the_content():
         guess_format(b"PK\x03\x04", "x")
 
 
+@pytest.mark.parametrize(
+    ("header", "format"),
+    [
+        ("image_file_name,gore", "csv"),
+        ("image,file_name_of_the_mask,gore", "csv"),
+        ('image,"gore, as in file_name",x', "csv"),
+        ('"file_name","gore"', "imagefolder"),
+        ("gore\t File_Name ", "imagefolder"),
+        ("sep=;\r\nfile_name;gore", "imagefolder"),
+        ("\n\ngore|file_name", "imagefolder"),
+    ],
+)
+def test_a_sheet_is_an_imagefolders_where_a_whole_heading_says_so(header, format):
+    assert guess_format(f"{header}\na,b\n".encode(), "x") == format
+    assert guess_format(header.encode("utf-16"), "x") == format
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_byte_order_marks_are_no_content(encoding):
     texts = [

@@ -26,6 +26,7 @@ __all__ = [
     "Column",
     "Sheet",
     "decode",
+    "header_of",
     "name_key",
     "parse_sheet",
     "read_bytes",
@@ -40,6 +41,7 @@ _BOMS = (
 )
 _ROWS_AT_ONCE = 5000
 _LARGE = 1_000_000  # characters
+_LONGEST_HEADER = 100_000  # characters, below what the module csv takes as a cell
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,6 +169,25 @@ def parse_sheet(data: bytes, path: Path) -> Sheet:
         )
     digest = hashlib.sha256(data).hexdigest()
     return Sheet(path, header, columns, lines, notes, digest)
+
+
+def header_of(text: str) -> tuple[str, ...]:
+    """Return the cells of the header, as `parse_sheet` reads them; none of a text without any.
+
+    Parameters
+    ----------
+    text : str
+        A delimited text, or its beginning.
+
+    Returns
+    -------
+    tuple of str
+        The names of the columns, without blanks around them.
+    """
+    text, delimiter = _delimiter(text[:_LONGEST_HEADER])
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    header = next((row for row in rows if any(map(str.strip, row))), [])
+    return tuple(cell.strip() for cell in header)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -12,7 +12,7 @@ from clipcal.calibrate.labels.exchange.csv_file import read_csv, write_csv
 from clipcal.calibrate.labels.exchange.imagefolder import NAME, read_imagefolder, write_imagefolder
 from clipcal.calibrate.labels.exchange.label_studio import read_label_studio, write_label_studio
 from clipcal.calibrate.labels.exchange.records import Asked, Format, Picture, Predicted, Read
-from clipcal.calibrate.labels.sheet import decode
+from clipcal.calibrate.labels.sheet import decode, header_of
 from clipcal.calibrate.labels.words import BINARY
 from clipcal.errors import LabelError
 from clipcal.index.judgements import Origin
@@ -121,12 +121,11 @@ def guess_format(data: bytes, name: str) -> Format:
         If it is no text.
     """
     text = decode(data, Path(name))[0].lstrip("\ufeff \r\n\t")
-    first = text.partition("\n")[0]
     if text.startswith("["):
         return "label-studio"
     if text.startswith("{"):
-        return "imagefolder" if _names_a_file(first) else "coco"
-    return "imagefolder" if NAME in first.lower() else "csv"
+        return "imagefolder" if _names_a_file(text.partition("\n")[0]) else "coco"
+    return "imagefolder" if NAME in map(str.lower, header_of(text)) else "csv"
 
 
 def write_exchange(
