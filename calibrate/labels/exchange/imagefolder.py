@@ -26,12 +26,15 @@ from clipcal.calibrate.labels.exchange.cells import Cell, Looked, absent, settle
 from clipcal.calibrate.labels.exchange.csv_file import read_table
 from clipcal.calibrate.labels.exchange.json_file import shaped
 from clipcal.calibrate.labels.exchange.records import PRESENT, Asked, Picture, Read, origin_of
+from clipcal.calibrate.labels.frame import IMAGE_NAMES
 from clipcal.calibrate.labels.sheet import Sheet, decode, name_key, parse_sheet
 from clipcal.errors import LabelError
 
 NAME: Final = "file_name"
 _WHAT: Final = "imagefolder metadata"
 _ROW: Final = TypeAdapter(dict[str, Any])
+# Columns that `frame_of` would rather take for an image's name.
+_SOONER: Final = IMAGE_NAMES[: IMAGE_NAMES.index(name_key(NAME))]
 _SEPARATORS: Final = re.compile(r"[,;|]")
 
 
@@ -54,8 +57,8 @@ def read_imagefolder(data: bytes, asked: Asked) -> Read:
     Raises
     ------
     LabelError
-        If no column is called ``file_name``, a level is unknown, or none of the categories is
-        present.
+        If no column is called ``file_name``, rows of one image tell two hashes of its content, a
+        level is unknown, or none of the categories is present.
     """
     sheet = _sheet(data, asked)
     keys = [name_key(name) for name in sheet.header]
@@ -69,13 +72,7 @@ def read_imagefolder(data: bytes, asked: Asked) -> Read:
     lists = _lists(sheet, keys)
     if any(asked.category(word) for words in lists for word in words):
         return _read_lists(looked, lists, asked)
-    read = read_table(sheet, asked)
-    about = {one.image: one for one in reversed(looked)}
-    given = tuple(
-        replace(one, sha256=about[one.image].sha256, origin=about[one.image].origin)
-        for one in read.given
-    )
-    return replace(read, format="imagefolder", given=given)
+    return _read_columns(sheet, keys, looked, asked)
 
 
 def write_imagefolder(pictures: Sequence[Picture], categories: Sequence[str]) -> bytes:
@@ -158,6 +155,39 @@ def _looked(sheet: Sheet, keys: Sequence[str], asked: Asked) -> list[Looked]:
         Looked(f"line {line}", image, sha256, asked.rater, origin_of(origin, asked))
         for line, image, sha256, origin in rows
     ]
+
+
+def _read_columns(
+    sheet: Sheet, keys: Sequence[str], looked: Sequence[Looked], asked: Asked
+) -> Read:
+    """Read a column per category, or the one class of each image, and add the contents' hashes."""
+    content = _contents(looked, asked)
+    others = [i for i, key in enumerate(keys) if key in _SOONER]  # taken for the image's name
+    table = replace(
+        sheet,
+        header=tuple(name for i, name in enumerate(sheet.header) if i not in others),
+        columns=tuple(column for i, column in enumerate(sheet.columns) if i not in others),
+    )
+    read = read_table(table, asked)
+    return replace(
+        read,
+        format="imagefolder",
+        given=tuple(replace(one, sha256=content.get(one.image, "")) for one in read.given),
+        ignored=(*read.ignored, *(sheet.header[i] for i in others)),
+    )
+
+
+def _contents(looked: Iterable[Looked], asked: Asked) -> dict[str, str]:
+    """Return the hash of each image's content, where a row tells it."""
+    content: dict[str, str] = {}
+    for one in looked:
+        if one.sha256 and content.setdefault(one.image, one.sha256.lower()) != one.sha256.lower():
+            raise LabelError(
+                f"{asked.name}, {one.where}: '{one.image}' has another sha256 than in a row above, "
+                f"so that nobody knows which image is labelled. Keep the rows of one of them, then "
+                f"run the same command again."
+            )
+    return content
 
 
 def _lists(sheet: Sheet, keys: Sequence[str]) -> list[list[str]]:
