@@ -125,6 +125,8 @@ class ImageFile:
         The whole file.
     max_pixels : int
         The greatest width × height that is decoded; checked on the header.
+    max_side : int, optional
+        The greatest width and the greatest height; by default only their product counts.
 
     Raises
     ------
@@ -132,9 +134,12 @@ class ImageFile:
         If the file is empty, too large or no image; the message is the reason.
     """
 
-    def __init__(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self, data: bytes, *, max_pixels: int = MAX_PIXELS, max_side: int | None = None
+    ) -> None:
         _silence_pillow()
         self._image = _open(data, max_pixels)
+        _check_sides(self._image.size, max_side)
         self._limit = max_pixels
         self._drafted: tuple[Size, tuple[float, float]] | None = None
 
@@ -280,6 +285,12 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
             f"{width}×{height} is {_mega(width * height)} megapixels, over the limit of "
             f"{_mega(max_pixels)}; raise it with --max-pixels"
         )
+
+
+def _check_sides(size: Size, max_side: int | None) -> None:
+    """Refuse a line of pixels: each of its rows takes time, however few pixels it has."""
+    if max_side is not None and max(size) > max_side:
+        raise ImageError(f"{size[0]}×{size[1]} has a side over the limit of {max_side:,} pixels")
 
 
 def _mega(pixels: int) -> str:

@@ -55,6 +55,7 @@ def load_pixels(
     preprocessing: Preprocessing,
     *,
     max_pixels: int = MAX_PIXELS,
+    max_side: int | None = None,
     exact: bool = False,
     room: Room = nullcontext,
 ) -> Pixels:
@@ -70,6 +71,8 @@ def load_pixels(
         Size, resize mode and interpolation, from the bundle's manifest.
     max_pixels : int
         The greatest width × height that is decoded; checked on the header, before any pixel.
+    max_side : int, optional
+        The greatest width and the greatest height, checked there too.
     exact : bool
         Whether the pixels must equal the reference's. Else a large image is reduced the cheap
         way first, and pixels differ by less than one grey level on the average.
@@ -86,7 +89,7 @@ def load_pixels(
     ImageError
         If the file is empty, damaged, too large or no image; the message is the reason.
     """
-    file = ImageFile(data, max_pixels=max_pixels)
+    file = ImageFile(data, max_pixels=max_pixels, max_side=max_side)
     if not exact:
         file.shrink(partial(_enough, preprocessing))
     with room(file.pixels):

@@ -19,6 +19,8 @@ class Limits:
         Bytes of a request's body.
     pixels : int
         Pixels of one image, before it is decoded.
+    side : int
+        Width, and height, of one image: what a JPEG can have at most.
     batch : int
         Images of one request.
     labels : int
@@ -31,6 +33,7 @@ class Limits:
 
     upload: int = 32 * MEGABYTE
     pixels: int = 100_000_000
+    side: int = 65_535
     batch: int = 64
     labels: int = 5_000
     seconds: float = 60.0

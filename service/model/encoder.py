@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 import numpy as np
 
 from clipcal.errors import ClipcalError, ImageError
-from clipcal.index.pipeline import MOST_PIXELS, Room
 from clipcal.models.bundle import Bundle
 from clipcal.models.identity import ModelIdentity
-from clipcal.models.preprocess import Pixels, load_pixels
-from clipcal.models.runtimes.cores import allowed_cpus
+from clipcal.models.preprocess import Pixels
 from clipcal.prompts.resolve import text_vectors
 from clipcal.prompts.vectors import TextVectors
 from clipcal.service.gate.problems import too_slow
 from clipcal.service.model.batching import Batches, Vector, Vectors
+from clipcal.service.model.decoding import Decoding
 from clipcal.service.settings import Settings
 
 if TYPE_CHECKING:
@@ -74,14 +73,13 @@ class SharedEncoder:
         exact: bool,
         seen: Callable[[int], object] | None = None,
     ) -> None:
-        self._settings, self._identity, self._exact, self._seen = settings, identity, exact, seen
+        self._settings, self._identity, self._seen = settings, identity, seen
         self._bundle = _Once(lambda: identity.find_bundle(settings.model))
         self._images = _Once(self._open_images)
         self._texts = _Once(self._open_texts)
         self._brought = _Once(self._load_brought)
         self._status = EncoderStatus()
-        self._decoding = threading.Semaphore(allowed_cpus())
-        self._room = Room(MOST_PIXELS)
+        self._decoding = Decoding(settings.limits, exact=exact)
         self._sentences = _Recent(SENTENCES_KEPT)
 
     @property
@@ -133,11 +131,12 @@ class SharedEncoder:
         BundleError, ProviderError
             If there is no model, or it fails.
         Refused
-            503 where too many images wait; 504 where it takes too long.
+            503 where too many images wait, or the service is ending; 504 where it takes too long.
         """
         until = time.monotonic() + self._settings.limits.seconds
         batches = self._images()
-        decoded = [self._decode(file) for file in files]
+        preprocessing = self.bundle.manifest.preprocessing
+        decoded = [self._decoding.decode(file, preprocessing, until) for file in files]
         sound = [pixels for pixels in decoded if not isinstance(pixels, ImageError)]
         vectors = iter(self._wait(batches.submit(sound), until))
         return [one if isinstance(one, ImageError) else next(vectors) for one in decoded]
@@ -175,6 +174,7 @@ class SharedEncoder:
 
     def close(self) -> None:
         """End the threads; what waits is refused."""
+        self._decoding.close()
         if self._images.made is not None:
             self._images.made.close()
         if self._texts.made is not None:
@@ -218,16 +218,6 @@ class SharedEncoder:
         return open_text_encoder(self.bundle, device=self._settings.device)
 
     # --- work ---------------------------------------------------------------------------------
-
-    def _decode(self, file: bytes) -> Pixels | ImageError:
-        preprocessing, limit = self.bundle.manifest.preprocessing, self._settings.limits.pixels
-        with self._decoding:
-            try:
-                return load_pixels(
-                    file, preprocessing, max_pixels=limit, exact=self._exact, room=self._room
-                )
-            except ImageError as error:
-                return error
 
     def _wait(self, promised: Sequence[Future[Vector]], until: float) -> list[Vector]:
         """Wait for vectors; who gives up takes back what has not begun."""
