@@ -223,7 +223,7 @@ def _names(corpus: Corpus, file_format: Format, prefix: str, *, relative: bool) 
     from urllib.parse import quote
 
     from clipcal.calibrate.labels.exchange.naming import relative_names
-    from clipcal.calibrate.labels.pool import cell_name
+    from clipcal.index.names import cell_name
     from clipcal.index.roster import roster
     from clipcal.index.texts import ItemTexts
 

@@ -29,6 +29,7 @@ from clipcal.index.chosen import (
     chosen_rows,
     settle,
 )
+from clipcal.index.names import rater_name
 from clipcal.index.reading import ITEM_COLUMNS, Reading
 from clipcal.index.records import Item
 from clipcal.index.schema import JUDGEMENTS
@@ -140,8 +141,10 @@ def judge(corpus: Corpus, batch: str, said: Sequence[Said], *, rater: str, origi
         If something else was kept under this name, by this rater or another, or was undone.
     StoreError
         If an image is unknown or has no embedding, or the corpus cannot be written.
+    LabelError
+        If the rater's name cannot be kept.
     """
-    now = _now()
+    rater, now = rater_name(rater), _now()
     with corpus.transaction() as database:
         if _kept(database, batch, rater):
             _require_same(database, batch, said, origin)
@@ -185,7 +188,10 @@ def undo(corpus: Corpus, batch: str, *, rater: str) -> tuple[Judgement, ...]:
         If the batch is another rater's.
     StoreError
         If there is no such batch, or the corpus cannot be written.
+    LabelError
+        If the rater's name is none that could be kept.
     """
+    rater = rater_name(rater)
     with corpus.transaction() as database:
         if not _kept(database, batch, rater):
             raise StoreError(

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from judgements_case import IMAGES, filled, say, stands
 
-from clipcal.errors import BatchTaken, StoreError
+from clipcal.errors import BatchTaken, LabelError, StoreError
 from clipcal.index.chosen import labelled_rows, rows_before_chosen, taken_back_rows
 from clipcal.index.judgements import (
     Said,
@@ -261,3 +261,17 @@ def test_an_old_corpus_that_can_only_be_read_has_no_judgements(
         assert labelled_items(corpus, "fire").tolist() == []
         with pytest.raises(StoreError, match="cannot be used now"):
             say(corpus, "a", 1)
+
+
+@pytest.mark.parametrize("rater", ["", " ", "a\rb", "a\nb", "a\0b", "x" * 201, "\ufeffann\ufeffx"])
+def test_a_rater_has_a_name_that_a_sheet_can_keep(corpus: Corpus, rater: str) -> None:
+    with pytest.raises(LabelError, match="cannot name a rater"):
+        judge(corpus, "a", [Said(1, "gore", "positive")], rater=rater, origin="given")
+    assert raters(corpus) == []
+
+
+def test_a_rater_is_one_however_the_name_is_composed(corpus: Corpus) -> None:
+    for batch, rater in (("a", "Zoe\u0308"), ("b", "Zo\u00eb"), ("c", " Zo\u00eb ")):
+        judge(corpus, batch, [Said(1, "gore", "positive")], rater=rater, origin="given")
+    assert raters(corpus) == ["Zo\u00eb"]
+    assert len(undo(corpus, "a", rater="Zo\u00eb")) == 1

@@ -21,10 +21,11 @@ from clipcal.calibrate.labels.exchange.exporting import export
 from clipcal.calibrate.labels.exchange.files import read_exchange, write_exchange
 from clipcal.calibrate.labels.kept_verdicts import keep_verdicts, kept_verdicts
 from clipcal.calibrate.labels.overall import read_overall
-from clipcal.calibrate.labels.pool import cell_name, pool_csv, pooled
+from clipcal.calibrate.labels.pool import pool_csv, pooled
 from clipcal.cli import app
 from clipcal.errors import LabelError
 from clipcal.index.judgements import Said, judge
+from clipcal.index.names import cell_name
 from clipcal.index.store import Corpus, Outcome
 
 __all__ = ["folder", "template"]

@@ -20,7 +20,7 @@ from clipcal.index.roster import roster
 from clipcal.index.store import Corpus, Outcome
 from clipcal.index.texts import ItemTexts
 
-NAMES = ("/a/1.png", "/b/1.png", "/b/2.png", "/b/2 .png ", '/ü/3,"x".png', "/c/\n4.png")
+NAMES = ("/a/1.png", "/b/1.png", "/b/2.png", "/b/2 .png ", '/ü/3,"x".png', "/c/\n4\r5.png")
 CATEGORIES = ("gore", "Sexual Content")
 LEVELS = ("none", "minor", "major")
 

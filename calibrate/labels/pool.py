@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 import numpy as np
 
@@ -30,7 +29,9 @@ from clipcal.calibrate.labels.sheet import name_key
 from clipcal.calibrate.labels.table import BINARY, LabelTable, parse_labels
 from clipcal.calibrate.labels.votes import Aggregate
 from clipcal.calibrate.labels.words import scale_of
+from clipcal.errors import LabelError
 from clipcal.index.judgements import Judgement, Origin, standing
+from clipcal.index.names import cell_name
 from clipcal.index.reading import Reading
 from clipcal.index.roster import roster
 from clipcal.index.shards import Rows
@@ -132,11 +133,19 @@ def pooled(
     Raises
     ------
     LabelError
-        If raters' errors are to be estimated and there is one rater.
+        If raters' errors are to be estimated and there is one rater, or an image's name is such
+        that no sheet can keep it.
     """
     found = pool_labels(corpus, categories, levels, ids=ids)
+    table = table_of(found, levels, aggregate)
+    if len(table.images) != len(found.places):  # or labels would count for other images
+        raise LabelError(
+            f"The labels of {len(found.places)} images in {corpus.path} read back as those of "
+            f"{len(table.images)}: a name among them cannot be kept in a sheet. Rename the file, "
+            f"then embed its folder again: clipcal embed FOLDER --corpus {corpus.path}"
+        )
     verdicts = tuple(found.verdicts.get(item, "") for item in found.uris) if found.verdicts else ()
-    return Pool(table_of(found, levels, aggregate), Match(found.places, (), ()), verdicts)
+    return Pool(table, Match(found.places, (), ()), verdicts)
 
 
 def pool_csv(
@@ -252,7 +261,7 @@ def table_of(
 
 def write_long(found: PoolLabels, names: Names | None = None) -> bytes:
     """Write labels as a label file: see `pool_csv`."""
-    called = {item: (names or cell_name)(uri) for item, uri in found.uris.items()}
+    called = {item: cell_name(names(uri) if names else uri) for item, uri in found.uris.items()}
     verdicts = found.verdicts
     rows = (
         (called[item], found.categories[column], level, rater, origin, verdicts.get(item, ""))
@@ -294,11 +303,6 @@ def free_names(names: Sequence[str], categories: Sequence[str]) -> list[str]:
     """Leave out of some names of columns those that categories have."""
     taken = {name_key(category) for category in categories}
     return [name for name in names if name not in taken]
-
-
-def cell_name(uri: str) -> str:
-    """Write a uri so that a sheet gives it back: cells lose the blanks around them."""
-    return uri if uri == uri.strip() else f"file://{quote(uri)}"
 
 
 def _verdicts(corpus: Reading, items: Rows, categories: Sequence[str]) -> dict[int, str]:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from clipcal.errors import CalibrationError, DrawOutdated
 from clipcal.files import writing
+from clipcal.index.names import cell_name
 from clipcal.index.store import Corpus
 
 Method = Literal["importance", "stratified"]
@@ -167,7 +168,10 @@ class Drawn:
         """Return a label file with blank cells; scores would sway whoever fills it in."""
         text = io.StringIO()
         blank = [""] * len(self.categories)
-        rows = [("image", *self.categories), *((one.image, *blank) for one in self.suggestions)]
+        rows = [
+            ("image", *self.categories),
+            *((cell_name(one.image), *blank) for one in self.suggestions),
+        ]
         csv.writer(text, lineterminator="\n").writerows(rows)
         return text.getvalue().encode("utf-8", "surrogateescape")
 

@@ -28,7 +28,7 @@ from clipcal.index.reading import Reading
 from clipcal.index.store import Corpus
 from clipcal.service.context import Context, Serving
 from clipcal.service.gate.problems import PROBLEMS, not_found
-from clipcal.service.schemas.common import Name
+from clipcal.service.schemas.common import Rater
 from clipcal.service.schemas.labels import (
     GiveLabels,
     KeptLabel,
@@ -59,7 +59,7 @@ Levels = Mapping[tuple[int, str], str | None]  # by item and category
 )
 def list_labels(
     serving: Serving,
-    rater: Annotated[Name | None, Query(description="Whose; everybody's by default.")] = None,
+    rater: Annotated[Rater | None, Query(description="Whose; everybody's by default.")] = None,
     before: Annotated[
         int | None, Query(ge=1, le=2**53, description="Only older ones than this id.")
     ] = None,

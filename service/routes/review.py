@@ -16,7 +16,7 @@ from clipcal.service.context import Serving, Trying
 from clipcal.service.gate.attempt import Attempt
 from clipcal.service.gate.problems import PROBLEMS, conflict
 from clipcal.service.replies.present import present_items
-from clipcal.service.schemas.common import Name
+from clipcal.service.schemas.common import Name, Rater
 from clipcal.service.schemas.review import (
     CutOutlook,
     DrawRound,
@@ -63,7 +63,7 @@ def review_queue(
     ] = "suggested",
     category: Annotated[Name | None, Query(description="All categories by default.")] = None,
     rater: Annotated[
-        Name | None, Query(description="Whoever asks is not shown what he has labelled.")
+        Rater | None, Query(description="Whoever asks is not shown what he has labelled.")
     ] = None,
     offset: Annotated[
         int, Query(ge=0, le=2**31, description="How many to pass over, as those put off.")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from clipcal.index.names import LONGEST, rater_name
 
 # Without control characters, which label files could not keep, nor blanks around.
-_NAME = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=_NAME)]
+_ENDS, _WITHIN = r"[^\s\x00-\x1f\x7f-\x9f\ufeff]", r"[^\x00-\x1f\x7f-\x9f\ufeff]"
+_NAME = rf"^{_ENDS}({_WITHIN}*{_ENDS})?$"
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST, pattern=_NAME)]
+Rater = Annotated[Name, AfterValidator(rater_name)]
 
 # As `corpus` of /v1/categories has it: other ids are another corpus's.
 Identity = Annotated[str, Field(min_length=1, max_length=64)]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from clipcal.service.schemas.common import Identity, Name, Reply, Request
+from clipcal.service.schemas.common import Identity, Name, Rater, Reply, Request
 
 Origin = Literal["given", "random", "suggested", "flagged", "near", "search"]
 ExchangeFormat = Literal["csv", "label-studio", "coco", "imagefolder"]
@@ -33,7 +33,7 @@ class GiveLabels(Request):
     """
 
     batch: Batch
-    rater: Name
+    rater: Rater
     origin: Origin
     labels: list[Label] = Field(min_length=1, max_length=5_000)
     preview: bool = False
@@ -59,7 +59,7 @@ class UndoLabels(Request):
     """
 
     batch: str = Field(min_length=1, max_length=1_000)
-    rater: Name | None = None
+    rater: Rater | None = None
     corpus: Identity | None = None
 
 
