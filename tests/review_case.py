@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from started_case import BASE, Started
 
 from clipcal.index.store import Corpus, Outcome
-from clipcal.prompts.encode import TextVectors
+from clipcal.prompts.vectors import TextVectors
 from clipcal.service.app import create_app
 from clipcal.service.settings import Limits, Settings
 
