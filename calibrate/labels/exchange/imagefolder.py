@@ -8,11 +8,9 @@ it.
 
 from __future__ import annotations
 
-import ast
 import csv
 import io
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -22,12 +20,16 @@ from typing import Any, Final
 import numpy as np
 from pydantic import TypeAdapter
 
-from clipcal.calibrate.labels.exchange.cells import Cell, Looked, absent, settle
+from clipcal.calibrate.labels.exchange.cells import Cell, Looked, settle
 from clipcal.calibrate.labels.exchange.csv_file import read_table
 from clipcal.calibrate.labels.exchange.json_file import shaped
+from clipcal.calibrate.labels.exchange.lists import names_in
 from clipcal.calibrate.labels.exchange.records import PRESENT, Asked, Picture, Read, origin_of
+from clipcal.calibrate.labels.exchange.unread import Unread
+from clipcal.calibrate.labels.formats import CLASS_NAMES
 from clipcal.calibrate.labels.frame import IMAGE_NAMES
 from clipcal.calibrate.labels.sheet import Sheet, decode, name_key, parse_sheet
+from clipcal.calibrate.labels.words import UNKNOWN_WORDS
 from clipcal.errors import LabelError
 
 NAME: Final = "file_name"
@@ -35,7 +37,9 @@ _WHAT: Final = "imagefolder metadata"
 _ROW: Final = TypeAdapter(dict[str, Any])
 # Columns that `frame_of` would rather take for an image's name.
 _SOONER: Final = IMAGE_NAMES[: IMAGE_NAMES.index(name_key(NAME))]
-_SEPARATORS: Final = re.compile(r"[,;|]")
+_LISTS: Final = "labels"
+_UNLABELLED: Final = UNKNOWN_WORDS - {""}  # a blank is an empty list
+_SHOWN: Final = 100  # characters of a cell in a message
 
 
 def read_imagefolder(data: bytes, asked: Asked) -> Read:
@@ -47,7 +51,8 @@ def read_imagefolder(data: bytes, asked: Asked) -> Read:
         ``metadata.csv`` or ``metadata.jsonl``.
     asked : Asked
         What is wanted. A list of labels tells what is there; with `exhaustive` each category that
-        some list of the file has and an image's own has not is absent from it.
+        some list of the file has and an image's own has not is absent from it, unless it stands
+        within a word there that is no category.
 
     Returns
     -------
@@ -57,8 +62,9 @@ def read_imagefolder(data: bytes, asked: Asked) -> Read:
     Raises
     ------
     LabelError
-        If no column is called ``file_name``, rows of one image tell two hashes of its content, a
-        level is unknown, or none of the categories is present.
+        If no column is called ``file_name``, a cell of a column of lists is none, rows of one
+        image tell two hashes of its content, a level is unknown, or none of the categories is
+        present.
     """
     sheet = _sheet(data, asked)
     keys = [name_key(name) for name in sheet.header]
@@ -69,9 +75,9 @@ def read_imagefolder(data: bytes, asked: Asked) -> Read:
             f"labels import FILE --format csv"
         )
     looked = _looked(sheet, keys, asked)
-    lists = _lists(sheet, keys)
-    if any(asked.category(word) for words in lists for word in words):
-        return _read_lists(looked, lists, asked)
+    lists = _lists(sheet, keys, asked)
+    if lists is not None:
+        return _read_lists(sheet, lists, looked, asked)
     return _read_columns(sheet, keys, looked, asked)
 
 
@@ -114,7 +120,7 @@ def _sheet(data: bytes, asked: Asked) -> Sheet:
     header = list(dict.fromkeys(name for row in rows for name in row))
     cells = io.StringIO()
     writer = csv.writer(cells, lineterminator="\n")
-    writer.writerows([header, *([_cell(row.get(name)) for name in header] for row in rows)])
+    writer.writerows([header, *([_cell(name, row.get(name)) for name in header] for row in rows)])
     sheet = parse_sheet(cells.getvalue().encode("utf-8"), path)
     if len(sheet.lines) < len(lines):  # a blank row is none
         return sheet
@@ -132,9 +138,9 @@ def _row(line: str, where: str, asked: Asked) -> Mapping[str, Any]:
     return shaped(row, asked.name, where, _ROW, _WHAT)
 
 
-def _cell(value: object) -> str:
+def _cell(name: str, value: object) -> str:
     if value is None:
-        return ""
+        return "null" if name_key(name) == _LISTS else ""  # no list, which is not an empty one
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -190,33 +196,65 @@ def _contents(looked: Iterable[Looked], asked: Asked) -> dict[str, str]:
     return content
 
 
-def _lists(sheet: Sheet, keys: Sequence[str]) -> list[list[str]]:
-    return [_words(cell) for cell in _column(sheet, keys, "labels")]
+def _lists(sheet: Sheet, keys: Sequence[str], asked: Asked) -> int | None:
+    """Find the column of lists; None where images are labelled otherwise.
+
+    Besides the one that is called so it may be that of classes, where an image has several: read
+    as a class these would be one that nobody knows, and say that every category is absent.
+    """
+    if any(asked.category(name) for name in sheet.header):
+        return None
+    own = keys.index(_LISTS) if _LISTS in keys else None
+    if own is not None and any(_names_some(cell, asked) for cell in sheet.columns[own].words):
+        return own
+    classes = next((keys.index(name) for name in CLASS_NAMES if name in keys), None)
+    if classes is None:
+        return None
+    others = [cell for cell in sheet.columns[classes].words if not asked.category(cell)]
+    several = any(names_in(cell) is None or _names_some(cell, asked) for cell in others)
+    return classes if several else None
 
 
-def _words(cell: str) -> list[str]:
-    """Read a list as JSON, as Python writes it, or parted by a comma, a semicolon or a bar."""
-    if cell.startswith("["):
-        try:
-            found = ast.literal_eval(cell)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            return []
-        return [str(word) for word in found]
-    return [word.strip() for word in _SEPARATORS.split(cell) if word.strip()]
+def _names_some(cell: str, asked: Asked) -> bool:
+    return any(asked.category(name) for name in names_in(cell) or ())
 
 
-def _read_lists(looked: Sequence[Looked], lists: Iterable[Sequence[str]], asked: Asked) -> Read:
+def _read_lists(sheet: Sheet, column: int, looked: Sequence[Looked], asked: Asked) -> Read:
+    """Read what is on each image; with `exhaustive` what is on none of its lists is absent."""
+    words, codes = sheet.columns[column].words, sheet.columns[column].codes
+    lists = [names_in(word) for word in words]
     ignored: Counter[str] = Counter()
-    cells = []
-    for (where, image, sha256, rater, origin), words in zip(looked, lists, strict=True):
-        for word in words:
-            category = asked.category(word)
+    unread = Unread(asked)
+    cells: list[Cell] = []
+    labelled = []
+    for one, code in zip(looked, codes.tolist(), strict=True):
+        if words[code].casefold() in _UNLABELLED:
+            continue
+        labelled.append(one)
+        for name in _required(lists[code], words[code], one, asked):
+            category = asked.category(name)
             if category is None:
-                ignored[word] += 1
+                ignored[name] += 1
+                unread.word(one.image, name)
             else:
-                cells.append(
-                    Cell(where, image, sha256, category, PRESENT, rater, origin, bare=True)
-                )
+                cells.append(_present(one, category))
+    notes: tuple[str, ...] = ()
     if asked.exhaustive:
-        cells += absent(cells, looked, dict.fromkeys(cell.category for cell in cells))
-    return settle(cells, asked, "imagefolder", ignored)
+        more, notes = unread.absent(cells, labelled, dict.fromkeys(c.category for c in cells))
+        cells += more
+    read = settle(cells, asked, "imagefolder", ignored)
+    return replace(read, notes=(*read.notes, *notes))
+
+
+def _present(one: Looked, category: str) -> Cell:
+    where, image, sha256, rater, origin = one
+    return Cell(where, image, sha256, category, PRESENT, rater, origin, bare=True)
+
+
+def _required(names: list[str] | None, cell: str, one: Looked, asked: Asked) -> list[str]:
+    if names is None:
+        raise LabelError(
+            f"{asked.name}, {one.where}: {cell[:_SHOWN]} is no list of names. Write it as in "
+            f'["{asked.categories[0]}"], then run the same command again.'
+        )
+    return names
