@@ -183,10 +183,13 @@ def _read_token(file: Path) -> str:
 
 
 def _checked(token: str) -> str:
-    if len(token) < _SHORTEST or not token.isascii() or not token.isprintable() or " " in token:
+    from clipcal.service.schemas.health import LONGEST_TOKEN
+
+    plain = token.isascii() and token.isprintable() and " " not in token
+    if not (plain and _SHORTEST <= len(token) <= LONGEST_TOKEN):
         raise click.UsageError(
-            f"The token must have {_SHORTEST} or more ASCII characters without blanks. Make one: "
-            f"python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+            f"The token must have {_SHORTEST} to {LONGEST_TOKEN:,} ASCII characters without "
+            f"blanks. Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
         )
     return token
 

@@ -85,7 +85,9 @@ def test_a_token_can_be_given(
     assert chosen("--no-token").token is None
 
 
-@pytest.mark.parametrize("text", ["", "short", "with a blank in the middle", "\u00fcber" * 8])
+@pytest.mark.parametrize(
+    "text", ["", "short", "with a blank in the middle", "\u00fcber" * 8, "x" * 4097]
+)
 def test_what_is_no_secret_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "token"
     file.write_text(text, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,12 +10,13 @@ import pytest
 from service_case import Service, is_problem, picture, service, start, stock
 from starlette.websockets import WebSocketDisconnect
 
-from clipcal.service.gate.security import COOKIE, cookie_of, is_loopback
+from clipcal.service.gate.security import cookie_of, is_loopback, same
 
 __all__ = ["service", "start", "stock"]
 
 TOKEN = "a-token-of-sufficient-length"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
+COOKIE, KEPT = cookie_of(TOKEN)
 
 
 @pytest.fixture
@@ -37,6 +39,7 @@ def guarded(start: Callable[..., Service]) -> Service:
         {"authorization": "Bearer \u00fcber"},
         {"cookie": f"{COOKIE}={TOKEN}"},
         {"cookie": f"{COOKIE}=" + "0" * 64},
+        {"cookie": f"clipcal_token={KEPT}"},
         {"cookie": '"; ;=,'},
     ],
 )
@@ -74,7 +77,7 @@ def test_a_browser_gets_a_cookie_that_is_not_the_token(guarded: Service) -> None
     reply = guarded.client.post("/v1/session", json={"token": TOKEN})
     assert reply.json() == {"needed": True}
     told = reply.headers["set-cookie"]
-    for part in (f"{COOKIE}={cookie_of(TOKEN)}", "HttpOnly", "SameSite=strict", "Path=/"):
+    for part in (f"{COOKIE}={KEPT}", "HttpOnly", "SameSite=strict", "Path=/"):
         assert part in told
     assert TOKEN not in told
     assert guarded.client.get("/v1/health").status_code == 200
@@ -85,6 +88,41 @@ def test_a_wrong_token_gets_no_cookie(guarded: Service) -> None:
     is_problem(reply, 401)
     assert "set-cookie" not in reply.headers
     assert guarded.client.get("/v1/health").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        f"{COOKIE}={KEPT}; {COOKIE}=another",
+        f"{COOKIE}=another; {COOKIE}={KEPT}",
+        f"a[b]=1; {COOKIE}={KEPT}",
+        f'"; =; {{"a": 1}}; \u00fc=\u00fc; {COOKIE}={KEPT}; last',
+    ],
+)
+def test_cookies_of_other_applications_lock_nobody_out(guarded: Service, kept: str) -> None:
+    sent = {"cookie": kept.encode("latin-1")}
+    assert guarded.client.get("/v1/health", headers=sent).status_code == 200
+
+
+def test_services_of_one_machine_leave_each_others_sessions_alone(
+    start: Callable[..., Service],
+) -> None:
+    one, other = start(token=TOKEN), start(token=f"{TOKEN}-too")
+    other.client.cookies = one.client.cookies  # of one browser, which keeps them by host
+    for each in (one, other):
+        each.client.post("/v1/session", json={"token": each.settings.token})
+    assert [each.client.get("/v1/health").status_code for each in (one, other)] == [200, 200]
+
+
+@pytest.mark.parametrize("given", ["\ud800", f"{TOKEN}\udfff", "\u00fc", "x" * 100_000])
+def test_whatever_is_handed_in_as_a_token_is_refused_with_a_problem(
+    guarded: Service, given: str
+) -> None:
+    kind = {"content-type": "application/json"}
+    body = json.dumps({"token": given})  # httpx's own would not write half a character
+    reply = guarded.client.post("/v1/session", content=body, headers=kind)
+    is_problem(reply, 401 if given == "\u00fc" else 422)
+    assert not same(given, TOKEN)
 
 
 def test_where_no_token_is_needed_none_is_kept(service: Service) -> None:

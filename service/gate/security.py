@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from http.cookies import CookieError, SimpleCookie
+from collections.abc import Iterator
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clipcal.service.gate.problems import Refused, problem_of
@@ -22,7 +23,6 @@ from clipcal.service.settings import LOOPBACK, Settings
 
 API: Final = "/v1"
 SESSION: Final = "/v1/session"  # where a token is handed in, so that none is needed
-COOKIE: Final = "clipcal_token"
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})
 
@@ -58,14 +58,23 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def cookie_of(token: str) -> str:
-    """What a browser keeps in the place of a token, which cannot be told from it."""
-    return hmac.new(token.encode(), b"clipcal: a browser's session", hashlib.sha256).hexdigest()
+def cookie_of(token: str) -> tuple[str, str]:
+    """Name and value of what a browser keeps in the place of a token, which neither tells.
+
+    Browsers keep cookies by host, whatever the port: each service of a machine has a name of its
+    own for its cookie, or one would overwrite the other's.
+    """
+    name = f"clipcal_{_keyed(token, 'the name of a cookie')[:8]}"
+    return name, _keyed(token, "a browser's session")
+
+
+def _keyed(token: str, use: str) -> str:
+    return hmac.new(token.encode(), f"clipcal: {use}".encode(), hashlib.sha256).hexdigest()
 
 
 def same(given: str, expected: str) -> bool:
-    """Compare secrets in a time that tells nothing of them."""
-    return hmac.compare_digest(given.encode(), expected.encode())
+    """Compare secrets in a time that tells nothing of them; what is given may be no sound text."""
+    return hmac.compare_digest(given.encode(errors="surrogatepass"), expected.encode())
 
 
 class Hardened:
@@ -150,17 +159,17 @@ def _check_token(headers: Headers, token: str) -> None:
     scheme, _, given = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and same(given.strip(), token):
         return
-    if same(_cookie(headers), cookie_of(token)):
-        return
-    raise _unknown()
+    name, expected = cookie_of(token)
+    if not any(same(kept, expected) for kept in _cookies(headers, name)):
+        raise _unknown()
 
 
-def _cookie(headers: Headers) -> str:
-    try:
-        kept = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return kept.value if kept else ""
+def _cookies(headers: Headers, name: str) -> Iterator[str]:
+    """All that a browser keeps under a name: other applications of the host may set it, too."""
+    for header in headers.getlist("cookie"):
+        for one in header.split(";"):
+            if (kept := cookie_parser(one).get(name)) is not None:
+                yield kept
 
 
 def _unknown() -> Refused:

@@ -12,7 +12,7 @@ from clipcal.errors import ClipcalError
 from clipcal.index.judgements import labelled_items
 from clipcal.service.context import Context, Serving
 from clipcal.service.gate.paths import without_paths
-from clipcal.service.gate.security import COOKIE, check_given, cookie_of
+from clipcal.service.gate.security import check_given, cookie_of
 from clipcal.service.metrics import MEDIA_TYPE
 from clipcal.service.schemas.health import Health, Session, SessionReply
 from clipcal.service.served.view import View
@@ -84,9 +84,8 @@ def open_session(
     token = serving.settings.token
     if token is not None:
         secure = request.url.scheme == "https"
-        response.set_cookie(
-            COOKIE, cookie_of(token), httponly=True, samesite="strict", secure=secure
-        )
+        name, value = cookie_of(token)
+        response.set_cookie(name, value, httponly=True, samesite="strict", secure=secure)
     return SessionReply(needed=token is not None)
 
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Final
+
+from pydantic import Field
+
 from clipcal.service.schemas.common import Reply, Request
+
+LONGEST_TOKEN: Final = 4096
 
 
 class Health(Reply):
@@ -31,7 +37,7 @@ class Health(Reply):
 class Session(Request):
     """The token, to be kept as a cookie that scripts cannot read."""
 
-    token: str
+    token: Annotated[str, Field(max_length=LONGEST_TOKEN)]
 
 
 class SessionReply(Reply):
