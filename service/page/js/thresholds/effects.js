@@ -1,9 +1,10 @@
 /** What the thresholds would do: counts, rates with intervals, cost, bands, and the promise. */
-import { h, replace } from "../dom.js";
+import { h, replace, set } from "../dom.js";
 import { kept } from "../state.js";
 import { amount, count, interval, percent, plural, score, signed } from "../words.js";
 
 const COSTS = { miss: "A miss costs", false_flag: "A false flag costs" };
+const MOST = 1e9;
 const REMEMBERED = "clipcal.costs";
 const LIVE = ["Flags", "Recall", "Precision", "Missed", "False flags", "Cost"];
 
@@ -114,30 +115,42 @@ export class Effects {
     return h(
       "div",
       { class: "row" },
-      Object.entries(COSTS).map(([name, label]) => {
-        const change = (event) => {
-          if (event.target.value === "" || !event.target.validity.valid) return;
-          this.costs = { ...this.costs, [name]: Number(event.target.value) };
-          kept.set(REMEMBERED, JSON.stringify(this.costs));
-          this.onCosts(this.costs);
-        };
-        return h(
-          "label",
-          { class: "row tight" },
-          label,
-          h("input", {
-            type: "number",
-            min: 0,
-            max: 1e9,
-            step: "any",
-            name,
-            value: this.costs[name],
-            inputmode: "decimal",
-            onInput: change,
-          }),
-        );
-      }),
+      Object.entries(COSTS).map(([name, label]) => this.#input(name, label)),
     );
+  }
+
+  #input(name, label) {
+    const wrong = h("span", { class: "small wrong", role: "alert" });
+    const input = h("input", {
+      type: "number",
+      min: 0,
+      max: MOST,
+      step: "any",
+      name,
+      value: this.costs[name],
+      inputmode: "decimal",
+      onInput: () => this.#typed(input, wrong),
+    });
+    return h(
+      "span",
+      { class: "row tight" },
+      h("label", { class: "row tight" }, label, input),
+      wrong,
+    );
+  }
+
+  // What is no cost is not taken: the numbers beside it stay those of the one before.
+  #typed(input, wrong) {
+    const { name, value } = input;
+    const fits = value !== "" && input.validity.valid;
+    set(input, { "aria-invalid": fits ? null : "true" });
+    wrong.textContent = fits
+      ? ""
+      : `from 0 to ${count(MOST)}; still counted as ${this.costs[name]}`;
+    if (!fits) return;
+    this.costs = { ...this.costs, [name]: Number(value) };
+    kept.set(REMEMBERED, JSON.stringify(this.costs));
+    this.onCosts(this.costs);
   }
 }
 
