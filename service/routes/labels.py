@@ -6,7 +6,6 @@ What is acknowledged is on the disk: a reply to a label is sent once its transac
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -25,7 +24,6 @@ from clipcal.index.judgements import (
 )
 from clipcal.index.lookup import items_by_id
 from clipcal.index.reading import Reading
-from clipcal.index.store import Corpus
 from clipcal.service.context import Context, Serving
 from clipcal.service.gate.problems import PROBLEMS, not_found
 from clipcal.service.schemas.common import Rater
@@ -145,7 +143,7 @@ def _check_labels(view: View, levels: Levels) -> None:
 
 def _undo_import(serving: Context, batch: UndoLabels) -> int:
     """Undo what a file brought; 404 where there is nothing of that name."""
-    with closing(Corpus.open(serving.settings.corpus)) as corpus:
+    with serving.workspace.apart() as corpus:
         try:
             return len(undo_import(corpus, batch.batch, rater=batch.rater))
         except LabelError as error:

@@ -11,8 +11,8 @@ import threading
 import time
 import uuid
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.labels.pool import Pool, pooled
+from clipcal.calibrate.labels.scale import spoken_levels
 from clipcal.calibrate.material import Material
 from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.scoring.under_contract import PROMPTS_NOTE, TextSource
@@ -31,6 +32,7 @@ from clipcal.index.neighbours import refresh_index
 from clipcal.index.store import Corpus
 from clipcal.service.gate.problems import UnusableCalibrationError, overloaded
 from clipcal.service.served.once import Newest
+from clipcal.service.served.original import Original
 from clipcal.service.served.pictures import Pictures
 from clipcal.service.served.view import View, build_view
 from clipcal.service.settings import Settings
@@ -80,6 +82,7 @@ class Workspace:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._original = Original(settings.corpus)
         self.corpus = Corpus.open(settings.corpus)
         self.pictures = Pictures(settings.limits.pixels)
         self._writer: Corpus | None = None
@@ -87,6 +90,7 @@ class Workspace:
         self._calibrations: Newest[tuple[str, Contract] | None] = Newest()
         self._views: Newest[View] = Newest()
         self._recent: _Recent | None = None
+        self._scales: Newest[tuple[str, ...]] = Newest()
         self._pools: Newest[Pool] = Newest(2)
         self._materials: Newest[Material] = Newest(_PLANS)
         self._trials: Newest[Trial] = Newest(_PLANS)
@@ -106,11 +110,29 @@ class Workspace:
 
         What it writes is committed by the functions that write; embedding in another process
         goes on beside it.
+
+        Raises
+        ------
+        StoreError
+            If the corpus was replaced since the service was started: before the block, or after
+            it, for what was written then is lost.
         """
-        with self._writing:
+        with self._writing, self._original.kept():
             if self._writer is None:
                 self._writer = Corpus.open(self.settings.corpus)
             yield self._writer
+
+    @contextmanager
+    def apart(self) -> Iterator[Corpus]:
+        """A connection of its own to write through, for what may take longer than labelling can.
+
+        Raises
+        ------
+        StoreError
+            As of `writing`.
+        """
+        with self._original.kept(), closing(Corpus.open(self.settings.corpus)) as corpus:
+            yield corpus
 
     def view(self) -> View:
         """The corpus as it is now; one of many images may be some seconds old.
@@ -122,7 +144,7 @@ class Workspace:
         UnusableCalibrationError
             If the calibration cannot be read, or is not of this corpus.
         ClipcalError
-            If the corpus is empty, or has no text vectors.
+            If the corpus is empty, has no text vectors, or was replaced.
         """
         return self._now(keep=False)
 
@@ -137,19 +159,20 @@ class Workspace:
         try:
             return self.view()
         except UnusableCalibrationError:
-            return self._view(None, None, keep=False)
+            return self._speaking(self._view(None, None, keep=False))
 
     def _now(self, *, keep: bool) -> View:
         applied = None
         try:
             applied = self._calibration()
-            return self._view(*(applied or (None, None)), keep=keep)
+            return self._speaking(self._view(*(applied or (None, None)), keep=keep))
         except (CalibrationError, FingerprintMismatch) as error:
             if applied is None and isinstance(error, FingerprintMismatch):
                 raise  # of text vectors
             raise UnusableCalibrationError(str(error)) from error
 
     def _view(self, calibration: str | None, contract: Contract | None, *, keep: bool) -> View:
+        self._original.require()
         applied = (calibration, self._prompts())
         recent = self._recent
         if recent is not None and recent.serves(applied):
@@ -165,6 +188,16 @@ class Workspace:
             self._recent = _Recent(view, applied, time.monotonic() + STAYS)
         return view
 
+    def _speaking(self, view: View) -> View:
+        """The view in the levels of the labels, which may have come since it was built."""
+        if view.contract is not None:
+            return view
+        levels = self._scales.get(
+            self._labelled(view),
+            lambda: spoken_levels(self.corpus, view.categories, view.prompt_set.levels),
+        )
+        return replace(view, levels=levels)
+
     def pool(self, view: View | None = None) -> Pool:
         """What people say of the images now.
 
@@ -174,9 +207,9 @@ class Workspace:
             At whose places the labelled images are told; by default those of the view of now.
         """
         seen = view or self.view()
-        categories, levels = seen.categories, seen.prompt_set.levels
         return self._pools.get(
-            self._labelled(seen), lambda: pooled(self.corpus, categories, levels, ids=seen.ids)
+            self._labelled(seen),
+            lambda: pooled(self.corpus, seen.categories, seen.levels, ids=seen.ids),
         )
 
     def material(self, plan: CalibrationPlan, view: View | None = None) -> Material:
