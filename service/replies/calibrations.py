@@ -15,8 +15,9 @@ from clipcal.calibrate.plan import plan_of
 from clipcal.calibrate.records import Bands, Cut
 from clipcal.calibrate.statistics.bounds import Estimate, Range
 from clipcal.calibrate.workflow import Calibrated
+from clipcal.errors import StoreError
 from clipcal.service.gate.attempt import Attempt
-from clipcal.service.gate.problems import conflict, overloaded
+from clipcal.service.gate.problems import UnusableCalibrationError, conflict, overloaded
 from clipcal.service.replies.sentences import Hide
 from clipcal.service.schemas.calibration import BandsView, CalibrationView, CutView
 from clipcal.service.schemas.common import Amount, Rate
@@ -87,8 +88,8 @@ def save(workspace: Workspace, done: Calibrated, replaces: str | None, attempt: 
     Refused
         409, if there is another one by now; 503, if others keep on saving; 504, if the request was
         given up meanwhile, and then nothing is saved.
-    CalibrationError
-        If it cannot be written.
+    StoreError, CalibrationError
+        If the corpus or the calibration's file cannot be written.
     """
     path = workspace.settings.calibration
     with _alone(workspace), workspace.writing() as corpus:
@@ -101,15 +102,24 @@ def save(workspace: Workspace, done: Calibrated, replaces: str | None, attempt: 
 @contextmanager
 def _alone(workspace: Workspace) -> Iterator[None]:
     """Keep others off who may serve the same corpus."""
+    lock = FileLock(workspace.corpus.path / _LOCK)
     try:
-        with FileLock(workspace.corpus.path / _LOCK, timeout=_PATIENCE):
-            yield
+        lock.acquire(timeout=_PATIENCE)
     except Timeout as error:
         raise overloaded("Another process saves a calibration. Save again in a moment.") from error
+    except OSError as error:
+        raise StoreError(
+            f"{workspace.corpus.path} cannot be written to ({error.strerror}), and no calibration "
+            f"was saved. Whoever runs the service must let it write there; then save again."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def require_unchanged(path: Path, replaces: str | None) -> None:
-    """Refuse to replace a file that is not the one whose hash is given."""
+    """Refuse to replace a file that is not the one whose hash is given, or cannot be read."""
     present = _hash_of(path)
     if present != replaces:
         fact = "is gone" if present is None else f"is another one by now ({present[:12]}…)"
@@ -135,6 +145,11 @@ def _hash_of(path: Path) -> str | None:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise UnusableCalibrationError(
+            f"The calibration {path} cannot be read ({error.strerror}), and none was saved. "
+            f"Whoever runs the service must let it read the file; then save again."
+        ) from error
 
 
 def _cut_view(category: str, level: str, cut: Cut, hide: Hide) -> CutView:
