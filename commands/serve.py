@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import socket
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +34,17 @@ if TYPE_CHECKING:
 TOKEN = "CLIPCAL_TOKEN"
 _NEEDED = ("fastapi", "prometheus_client", "python_multipart", "uvicorn")
 _SHORTEST = 16  # characters of a token
+_NAME = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+)(:[0-9]{1,5})?")
+
+
+def _names(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what no browser would send as a host."""
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise click.BadParameter(
+                f"{name} is neither a host nor HOST:PORT, as images.example.org:8443 is."
+            )
+    return names
 
 
 @click.command("serve")
@@ -59,9 +72,11 @@ _SHORTEST = 16  # characters of a token
 @click.option(
     "--host-name",
     "host_names",
-    metavar="NAME",
+    metavar="NAME[:PORT]",
     multiple=True,
-    help="A further name by which browsers find the service, as behind a proxy.",
+    callback=_names,
+    help="A further name by which browsers find the service, as behind a proxy; with the port that "
+    "they ask, unless it is 80 or 443.",
 )
 @click.option(
     "--max-upload",
@@ -201,7 +216,7 @@ def _serve(
     from clipcal.service.server import address_of, serve
 
     with listener:
-        app = create_app(settings)
+        app = create_app(replace(settings, bound=listener.getsockname()[0]))
         served = _served(app)
         page = address_of(listener, settings.token)
 

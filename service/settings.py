@@ -59,13 +59,16 @@ class Settings:
     device : str
         One of :data:`clipcal.models.session.DEVICES`.
     host : str
-        Where to listen.
+        Where to listen, as it was said.
+    bound : str or None
+        The number that this is; None where nobody listens, as in tests.
     port : int
         Where to listen.
     token : str or None
         What every request must bring; None lets everybody in, which only loopback may.
     hosts : tuple of str
-        Further names by which browsers may address the service.
+        Further names by which browsers may address the service, each with its port unless that is
+        the scheme's own.
     limits : Limits
         What one request may cost.
     """
@@ -77,6 +80,7 @@ class Settings:
     model: str | None = None
     device: str = "auto"
     host: str = "127.0.0.1"
+    bound: str | None = None
     port: int = 8765
     token: str | None = None
     hosts: tuple[str, ...] = ()

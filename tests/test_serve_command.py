@@ -106,11 +106,18 @@ def test_everybody_is_let_in_only_if_it_is_meant(chosen: Chosen) -> None:
 def test_limits_and_names_are_passed_on(chosen: Chosen) -> None:
     settings = chosen(
         *("--max-upload", "2", "--max-pixels", "1000", "--timeout", "1.5"),
-        *("--host-name", "clips.example", "--host-name", "other.example"),
+        *("--host-name", "clips.example", "--host-name", "other.example:8443"),
     )
-    assert settings.hosts == ("clips.example", "other.example")
+    assert settings.hosts == ("clips.example", "other.example:8443")
     limits = settings.limits
     assert (limits.upload, limits.pixels, limits.seconds) == (2 << 20, 1000, 1.5)
+
+
+@pytest.mark.parametrize("name", ["https://clips.example", "clips.example/", "a:b", "::1", ""])
+def test_what_no_browser_calls_a_host_is_refused_as_a_name(name: str) -> None:
+    result = called("--host-name", name)
+    assert result.exit_code == 2
+    assert "HOST:PORT" in result.output
 
 
 # --- where it listens -------------------------------------------------------------------------
@@ -214,6 +221,14 @@ def _embedded(url: str) -> httpx.Response:
 
 def _begun(url: str) -> bool:
     return figure(httpx.get(f"{url}v1/metrics").text, "clipcal_batch_images_count") > 0
+
+
+def test_the_address_that_is_told_answers_however_the_host_was_written(
+    process: Callable[..., subprocess.Popen[str]],
+) -> None:
+    about = told(process("--json", "--host", "127.2", "--no-token", "--allow-anyone"))
+    assert about["url"].startswith("http://127.0.0.2:")
+    assert httpx.get(f"{about['url']}v1/health").status_code == 200
 
 
 def test_people_are_told_one_address_with_the_token_and_end_it_by_a_key(

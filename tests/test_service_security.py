@@ -204,6 +204,21 @@ def test_only_loopback_is_this_machine_alone(host: str, loopback: bool) -> None:
     assert is_loopback(host) == loopback
 
 
+@pytest.mark.parametrize(("host", "bound"), [("127.2", "127.0.0.2"), ("files.lan", "10.0.0.9")])
+def test_a_service_is_asked_by_the_number_that_it_is_bound_to(
+    start: Callable[..., Service], host: str, bound: str
+) -> None:
+    service = start(host=host, bound=bound)
+    assert [asked_as(service, name) for name in (host, bound)] == [200, 200]
+    assert asked_as(service, "10.0.0.10") == 421
+
+
+def test_all_numbers_are_known_however_that_was_written(start: Callable[..., Service]) -> None:
+    service = start(host="0", bound="0.0.0.0")
+    assert asked_as(service, "192.168.1.7:8765") == 200
+    assert asked_as(service, "evil.example") == 421
+
+
 # --- origins ----------------------------------------------------------------------------------
 
 
@@ -236,14 +251,61 @@ def test_our_own_page_and_programs_may_ask(service: Service, headers: dict[str, 
     assert reply.status_code == 200
 
 
-def test_a_page_behind_a_proxy_may_ask_by_the_name_that_was_given(
+def from_page(service: Service, origin: str, **more: str) -> int:
+    """Ask as a page of that origin does, and return the status."""
+    headers = {"origin": origin, **more}
+    reply = service.client.post("/v1/session", json={"token": ""}, headers=headers)
+    if reply.status_code != 200:
+        is_problem(reply, reply.status_code)
+    return int(reply.status_code)
+
+
+@pytest.mark.parametrize(
+    ("name", "origin", "status"),
+    [
+        ("clips.example", "https://clips.example", 200),
+        ("clips.example", "http://clips.example", 200),
+        ("Clips.example", "https://clips.example:443", 200),
+        ("clips.example", "https://other.example", 403),
+        ("clips.example", "http://clips.example:9999", 403),
+        ("clips.example", "http://clips.example:443", 403),
+        ("clips.example", "ftp://clips.example", 403),
+        ("clips.example:8443", "https://clips.example:8443", 200),
+        ("clips.example:8443", "https://clips.example", 403),
+        ("clips.example:8443", "https://clips.example:9999", 403),
+        ("[2001:db8::7]:8443", "https://[2001:db8::7]:8443", 200),
+        ("2001:db8::7", "https://[2001:db8::7]", 200),
+        ("2001:db8::7", "https://[2001:db8::7]:8443", 403),
+    ],
+)
+def test_a_page_behind_a_proxy_may_ask_by_the_name_and_port_that_were_given(
+    start: Callable[..., Service], name: str, origin: str, status: int
+) -> None:
+    service = start(hosts=(name,))
+    assert from_page(service, origin, **{"sec-fetch-site": "same-origin"}) == status
+
+
+def test_what_listens_at_another_port_of_a_named_host_is_another_site(
     start: Callable[..., Service],
 ) -> None:
-    service = start(hosts=("clips.example",))
-    for origin, status in (("https://clips.example", 200), ("https://other.example", 403)):
-        headers = {"origin": origin, "sec-fetch-site": "same-origin"}
-        reply = service.client.post("/v1/session", json={"token": ""}, headers=headers)
-        assert reply.status_code == status
+    service = start(host="0.0.0.0", token=TOKEN, hosts=("images.example.org",))
+    host = {"host": "images.example.org:8765"}
+    cookie = {"cookie": f"{COOKIE}={KEPT}"}
+    mine, other = "http://images.example.org:8765", "http://images.example.org:9999"
+    for origin, status in ((mine, 422), (other, 403)):  # an empty form is no import
+        headers = {**host, **cookie, "origin": origin}
+        is_problem(service.client.post("/v1/labels/import", headers=headers), status)
+    assert asked_as(service, "images.example.org:8765", **cookie) == 200
+
+
+def test_a_host_without_a_port_has_the_schemes_own(start: Callable[..., Service]) -> None:
+    service = start(hosts=("clips.example:1",))
+    for host, origin, status in [
+        ("clips.example", "https://clips.example", 200),
+        ("clips.example:443", "https://clips.example", 200),
+        ("clips.example", "https://clips.example:8443", 403),
+    ]:
+        assert from_page(service, origin, host=host) == status
 
 
 def test_a_cookie_does_not_let_another_site_in(guarded: Service) -> None:

@@ -25,6 +25,7 @@ API: Final = "/v1"
 SESSION: Final = "/v1/session"  # where a token is handed in, so that none is needed
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})
+PORTS: Final = {"http": "80", "https": "443"}  # which browsers leave out of an origin
 
 _POLICY: Final = "; ".join(
     (
@@ -185,10 +186,11 @@ class _Hosts:
     """The names by which the service may be asked."""
 
     def __init__(self, settings: Settings) -> None:
-        self._open = settings.host in WILDCARDS
+        bound = settings.host if settings.bound is None else settings.bound
+        self._open = settings.host in WILDCARDS or bound in WILDCARDS
         self._any = self._open and settings.token is not None
-        self._named = {host.lower() for host in settings.hosts}
-        self._known = {*LOOPBACK, settings.host.lower(), *self._named}
+        self._named = [name.lower() for name in settings.hosts]
+        self._known = {*LOOPBACK, settings.host.lower(), bound, *map(_host, self._named)}
 
     def check(self, written: str) -> None:
         """Refuse a host that is not ours.
@@ -196,7 +198,7 @@ class _Hosts:
         A number cannot be made to point elsewhere, so that a service which listens everywhere
         may be asked by any number.
         """
-        host = _without_port(written).lower()
+        host = _host(written.lower())
         if not (self._any or host in self._known or (self._open and _is_number(host))):
             raise Refused(
                 421,
@@ -208,22 +210,44 @@ class _Hosts:
         """Refuse what a page of another site sends.
 
         Browsers tell where a request comes from; other programs say nothing, and could say
-        anything. A proxy may ask by a name of its own, and then the page has one that was given.
+        anything. What listens at another port of our host is another site. A proxy may ask by a
+        name of its own, and then the page has one that was given.
         """
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
         elsewhere = site not in (None, "same-origin", "none")
-        if origin is not None:
-            page = origin.partition("://")[2].lower()
-            ours = page == headers.get("host", "").lower() or _without_port(page) in self._named
-            elsewhere |= not ours
-        if elsewhere:
-            raise Refused(403, "A page of another site may not ask this service.")
+        if elsewhere or not (origin is None or self._ours(origin, headers.get("host", ""))):
+            raise Refused(
+                403,
+                "A page of another site may not ask this service. Its own page, behind a proxy, "
+                "has a name that was given: --host-name NAME, or NAME:PORT",
+            )
+
+    def _ours(self, origin: str, asked: str) -> bool:
+        scheme, _, page = origin.lower().partition("://")
+        if scheme not in PORTS:
+            return False
+        ours = {_place(name, scheme) for name in (asked.lower(), *self._named)}
+        return _place(page, scheme) in ours
 
 
-def _without_port(written: str) -> str:
+def _place(written: str, scheme: str) -> tuple[str, str]:
+    """Host and port, of which the scheme's own need not be written."""
+    host, port = _parted(written)
+    return host, port or PORTS[scheme]
+
+
+def _host(written: str) -> str:
+    return _parted(written)[0]
+
+
+def _parted(written: str) -> tuple[str, str]:
     if written.startswith("["):
-        return written[1:].partition("]")[0]
-    return written.partition(":")[0]
+        host, _, rest = written[1:].partition("]")
+        return host, rest.removeprefix(":")
+    if written.count(":") > 1:  # an IPv6 number, where no port can stand
+        return written, ""
+    host, _, port = written.partition(":")
+    return host, port
 
 
 def _is_number(host: str) -> bool:
