@@ -8,7 +8,7 @@ import pytest
 from exchange_case import LEVELS, coco, read, said
 
 from clipcal.calibrate.labels.exchange.files import guess_format
-from clipcal.calibrate.labels.exchange.label_studio import file_name
+from clipcal.calibrate.labels.exchange.label_studio_reading import file_name
 from clipcal.calibrate.labels.exchange.records import FORMATS
 from clipcal.errors import LabelError
 

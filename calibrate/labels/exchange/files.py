@@ -10,7 +10,8 @@ from typing import Final
 from clipcal.calibrate.labels.exchange.coco import read_coco, write_coco
 from clipcal.calibrate.labels.exchange.csv_file import read_csv, write_csv
 from clipcal.calibrate.labels.exchange.imagefolder import NAME, read_imagefolder, write_imagefolder
-from clipcal.calibrate.labels.exchange.label_studio import read_label_studio, write_label_studio
+from clipcal.calibrate.labels.exchange.label_studio import write_label_studio
+from clipcal.calibrate.labels.exchange.label_studio_reading import read_label_studio
 from clipcal.calibrate.labels.exchange.records import Asked, Format, Picture, Predicted, Read
 from clipcal.calibrate.labels.sheet import decode, header_of
 from clipcal.calibrate.labels.words import BINARY

@@ -37,11 +37,18 @@ class Unread:
         """Take a word that is no category: it may hold the names of some, or be a number."""
         if word.isdecimal():
             self.all_of(image)
-            return
-        held = _held(self.asked.categories, word)
-        self.cells.update((image, category) for category in held)
-        if not held:
+        elif not self.within(image, word):
             self.strangers[image] = None
+
+    def within(self, image: str, text: str) -> bool:
+        """Take the categories whose names stand in a text, and return whether there are any."""
+        held = _held(self.asked.categories, text)
+        self.cells.update((image, category) for category in held)
+        return bool(held)
+
+    def one(self, image: str, category: str) -> None:
+        """Take that an image may be marked with a category."""
+        self.cells.add((image, category))
 
     def all_of(self, image: str) -> None:
         """Take that an image may be marked with any category."""
@@ -75,9 +82,9 @@ class Unread:
 
 
 @lru_cache(maxsize=10_000)  # as many words as files have, and each very often
-def _held(categories: tuple[str, ...], word: str) -> tuple[str, ...]:
-    """Return the categories whose names stand in a word, such as both in "beer wine"."""
-    spaced = _spaced(word)
+def _held(categories: tuple[str, ...], text: str) -> tuple[str, ...]:
+    """Return the categories whose names stand in a text, such as both in "beer wine"."""
+    spaced = _spaced(text)
     return tuple(category for category in categories if _spaced(category) in spaced)
 
 
