@@ -62,6 +62,15 @@ def test_a_name_that_is_no_text_is_told_as_well_as_it_can_be(service: Service) -
     assert named(reply) == ["body.?"]
 
 
+def test_what_is_no_text_is_no_value(service: Service) -> None:
+    parts = [b'"image"; filename="a.png"\r\n\r\n', b'"sentences"\r\n\r\na cat, \\ud800']
+    body = b"".join(b"--x\r\nContent-Disposition: form-data; name=" + p + b"\r\n" for p in parts)
+    kind = "multipart/form-data; boundary=x; charset=unicode_escape"
+    headers = {"content-type": kind}
+    reply = service.client.post("/v1/classify", content=body + b"--x--\r\n", headers=headers)
+    assert named(reply) == ["body.sentences"]
+
+
 def test_a_form_has_no_more_parts_than_before(service: Service) -> None:
     fields = {f"f{number}": "x" for number in range(1001)}
     files = {"file": ("a.csv", ROWS)}

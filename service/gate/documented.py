@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -16,6 +17,7 @@ from clipcal.service.gate.security import SESSION
 PATH: Final = "/v1/openapi.json"
 _FORM: Final = "multipart/form-data"
 _LONGEST_NAME: Final = 100
+_HALF: Final = re.compile(r"[\ud800-\udfff]")
 
 
 def document(app: FastAPI) -> None:
@@ -64,8 +66,9 @@ async def only_documented(request: Request) -> None:
     wrong = _misgiven("query", (name for name, _ in request.query_params.multi_items()), asked)
     form = _form_of(made, operation)
     if form is not None:
-        names = (name for name, _ in (await request.form()).multi_items())
-        wrong += _misgiven("body", names, form["properties"])
+        given = (await request.form()).multi_items()
+        wrong += _misgiven("body", (name for name, _ in given), form["properties"])
+        wrong += _garbled(given)
     if wrong:
         raise RequestValidationError(wrong)
 
@@ -84,8 +87,17 @@ def _misgiven(
     return [{"loc": (place, _shown(name)), "msg": problem} for name, problem in wrong.items()]
 
 
+def _garbled(given: Iterable[tuple[str, object]]) -> list[dict[str, object]]:
+    """Name the fields that hold halves of characters: a form may say that it has any encoding."""
+    return [
+        {"loc": ("body", _shown(name)), "msg": "This is no text"}
+        for name, value in given
+        if isinstance(value, str) and _HALF.search(value)
+    ]
+
+
 def _shown(name: str) -> str:
-    """Write a name as a reply can hold it: a form may say that it is in any encoding."""
+    """Write a name as a reply can hold it."""
     return name[:_LONGEST_NAME].encode(errors="replace").decode()
 
 
