@@ -90,6 +90,7 @@ class Explore {
 
   /** Show what the address asks for. */
   run() {
+    this.#saveFocus();
     this.#source = sourceOf(this.#params, this.#file);
     this.filters.show(this.#params, this.#source.searching);
     this.#asked?.abort();
@@ -99,6 +100,13 @@ class Explore {
     clearTimeout(this.#looking);
     this.#looking = setTimeout(() => replace(this.#said, "Looking …"), LOOKING_MS);
     return this.sheet.restart();
+  }
+
+  // What has the focus may go: it goes to the sheet, which hands it on to what comes.
+  #saveFocus() {
+    const going = [this.#said, this.#problem, this.#selected];
+    if (!this.#params.open) going.push(this.panel.node);
+    if (going.some((node) => node.contains(document.activeElement))) this.sheet.focus();
   }
 
   #load(offset) {
@@ -266,6 +274,7 @@ class Explore {
   }
 
   #showSelected(number) {
+    const held = this.#selected.contains(document.activeElement);
     this.#selected.classList.toggle("some", number > 0);
     replace(
       this.#selected,
@@ -297,6 +306,7 @@ class Explore {
             ),
           ],
     );
+    if (held) this.sheet.focus();
   }
 
   /** Label these images, or what is selected, or the one that is open or has the focus. */

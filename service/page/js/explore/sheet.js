@@ -70,6 +70,7 @@ export class Sheet {
   }
 
   #take(reply, first) {
+    const held = first && this.#list.contains(document.activeElement);
     if (first) replace(this.#list);
     this.#list.removeAttribute("aria-busy");
     this.#total = reply.items.length ? reply.total : this.#items.length;
@@ -79,7 +80,8 @@ export class Sheet {
     const cells = reply.items.map((item, place) => this.#cell(item, from + place));
     this.#cells.push(...cells);
     this.#list.append(...cells);
-    if (first) this.#mark(0);
+    if (held) this.focus(0);
+    else if (first) this.#mark(0);
   }
 
   #cell(item, place) {
