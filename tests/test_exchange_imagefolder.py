@@ -166,6 +166,15 @@ def test_a_class_that_is_a_list_does_not_make_its_categories_absent(several: str
     assert not [one for one in found.given if one.level == "negative"]
 
 
+def test_each_raters_list_is_his_own() -> None:
+    rows = ["file_name,labels,annotator", "a.jpg,gore,ann", "a.jpg,,bob", "a.jpg,gore,"]
+    assert said(read("\n".join(rows), exhaustive=True)) == [
+        ("a.jpg", "gore", "positive", "ann"),
+        ("a.jpg", "gore", "positive", "me"),
+        ("a.jpg", "gore", "negative", "bob"),
+    ]
+
+
 def test_columns_of_the_categories_say_more_than_a_list() -> None:
     found = read("file_name,labels,gore\na.jpg,gore,minor\nb.jpg,,none\n", levels=LEVELS)
     assert [(one.image, one.level) for one in found.given] == [

@@ -27,7 +27,7 @@ from clipcal.calibrate.labels.exchange.lists import names_in
 from clipcal.calibrate.labels.exchange.records import PRESENT, Asked, Picture, Read, origin_of
 from clipcal.calibrate.labels.exchange.unread import Unread
 from clipcal.calibrate.labels.formats import CLASS_NAMES
-from clipcal.calibrate.labels.frame import IMAGE_NAMES
+from clipcal.calibrate.labels.frame import IMAGE_NAMES, RATER_NAMES
 from clipcal.calibrate.labels.sheet import Sheet, decode, name_key, parse_sheet
 from clipcal.calibrate.labels.words import UNKNOWN_WORDS
 from clipcal.errors import LabelError
@@ -154,12 +154,13 @@ def _column(sheet: Sheet, keys: Sequence[str], name: str) -> list[str]:
 
 
 def _looked(sheet: Sheet, keys: Sequence[str], asked: Asked) -> list[Looked]:
-    """Tell which image each row is about."""
-    columns = (_column(sheet, keys, name) for name in (NAME, "sha256", "origin"))
+    """Tell which image each row is about, and who looked at it."""
+    rater = next((key for key in keys if key in RATER_NAMES), RATER_NAMES[0])
+    columns = (_column(sheet, keys, name) for name in (NAME, "sha256", rater, "origin"))
     rows = zip(sheet.lines.tolist(), *columns, strict=True)
     return [
-        Looked(f"line {line}", image, sha256, asked.rater, origin_of(origin, asked))
-        for line, image, sha256, origin in rows
+        Looked(f"line {line}", image, sha256, who or asked.rater, origin_of(origin, asked))
+        for line, image, sha256, who, origin in rows
     ]
 
 
