@@ -114,6 +114,7 @@ def import_command(
     """
     from clipcal.calibrate.labels.exchange.files import read_exchange
     from clipcal.calibrate.labels.exchange.importing import import_labels
+    from clipcal.calibrate.labels.scale import spoken_levels
     from clipcal.calibrate.labels.sheet import read_bytes
     from clipcal.calibrate.scoring.under_contract import choose_prompt_set
     from clipcal.index.store import Corpus
@@ -122,14 +123,17 @@ def import_command(
         raise click.UsageError("--rater needs a name.")
     corpus = Corpus.open(corpus_path)
     wanted = choose_prompt_set(corpus, prompts)
+    categories = [category.name for category in wanted.categories]
+    scale = spoken_levels(corpus, categories, wanted.levels)
     found = [
         read_exchange(
             read_bytes(file),
             None if file_format == "auto" else cast("Format", file_format),
             name=str(file),
-            categories=[category.name for category in wanted.categories],
+            categories=categories,
             levels=wanted.levels,
             rater=rater,
+            scale=scale,
             origin=origin,
             exhaustive=exhaustive,
         )

@@ -165,7 +165,7 @@ def export_command(
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The prompt set, and the calibration with the scores under it where one is used."""
+    """The prompt set, the levels of the labels, and a calibration with the scores under it."""
 
     prompt_set: PromptSet
     levels: tuple[str, ...]
@@ -201,11 +201,18 @@ def _known(
 
     if calibration is None and selection not in ("flagged", "near"):
         prompt_set = choose_prompt_set(corpus, prompts)
-        return _Known(prompt_set, prompt_set.levels)
+        return _Known(prompt_set, _levels(corpus, prompt_set, None))
     contract = Contract.load(calibration or Path(CALIBRATION))
     prompt_set = prompt_set_of(contract, prompts)
     scored = scores_under_contract(corpus, contract, prompts=prompts, source=source)
-    return _Known(prompt_set, prompt_set.levels or contract.levels, (contract, scored))
+    return _Known(prompt_set, _levels(corpus, prompt_set, contract), (contract, scored))
+
+
+def _levels(corpus: Corpus, prompt_set: PromptSet, contract: Contract | None) -> tuple[str, ...]:
+    from clipcal.calibrate.labels.scale import spoken_levels
+
+    names = [category.name for category in prompt_set.categories]
+    return spoken_levels(corpus, names, prompt_set.levels, contract)
 
 
 def _categories(prompt_set: PromptSet, chosen: Sequence[str]) -> list[str]:

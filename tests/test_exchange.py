@@ -22,7 +22,8 @@ from clipcal.calibrate.labels.exchange.label_studio import labelling_config
 from clipcal.calibrate.labels.exchange.naming import relative_names
 from clipcal.calibrate.labels.exchange.records import Format, Predicted
 from clipcal.calibrate.labels.matching import match_images
-from clipcal.calibrate.labels.pool import FILE, pool_csv
+from clipcal.calibrate.labels.pool import pool_csv
+from clipcal.calibrate.labels.voices import FILE
 from clipcal.errors import LabelError
 from clipcal.index.judgements import Said, chosen_rows, judge, standing
 from clipcal.index.store import Corpus

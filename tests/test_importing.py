@@ -10,7 +10,7 @@ from exchange_case import filled
 
 from clipcal.calibrate.labels.exchange.importing import import_labels, undo_import
 from clipcal.calibrate.labels.exchange.records import Given
-from clipcal.calibrate.labels.pool import FILE
+from clipcal.calibrate.labels.voices import FILE
 from clipcal.errors import BatchTaken, LabelError
 from clipcal.index.judgements import Said, history, judge, standing
 from clipcal.index.store import Corpus

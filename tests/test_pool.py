@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clipcal.calibrate.labels.matching import match_images
-from clipcal.calibrate.labels.pool import FILE, Pool, pool_csv, pooled
-from clipcal.calibrate.labels.table import LabelTable, read_labels
+from clipcal.calibrate.labels.pool import Pool, pool_csv, pooled
+from clipcal.calibrate.labels.scale import spoken_levels
+from clipcal.calibrate.labels.table import BINARY, LabelTable, read_labels
+from clipcal.calibrate.labels.voices import FILE
 from clipcal.errors import LabelError
 from clipcal.index.judgements import Said, judge, undo
 from clipcal.index.roster import roster
@@ -86,20 +88,45 @@ def test_several_raters_keep_their_votes_and_the_file_is_one(corpus):
     assert as_dict(table)[NAMES[0], "gore"] == "negative"
 
 
-def test_levels_are_the_prompt_sets_and_yes_and_no_where_all_labels_are(corpus):
-    say(corpus, "a", 1, "minor")
-    assert pooled(corpus, CATEGORIES, LEVELS).table.levels == LEVELS
-    undo(corpus, "a", rater="ann")
-    corpus.replace_labels({NAMES[0]: {"gore": "positive"}, NAMES[1]: {"gore": "negative"}})
-    assert pooled(corpus, CATEGORIES, LEVELS).table.levels == ("negative", "positive")
+def test_levels_are_those_of_the_file_then_of_most_that_is_said_then_of_the_prompt_set(corpus):
+    assert spoken_levels(corpus, CATEGORIES, LEVELS) == LEVELS
+    assert spoken_levels(corpus, CATEGORIES, ()) == BINARY
+    say(corpus, "a", 1, "positive")
+    say(corpus, "b", 2, "negative")
+    say(corpus, "c", 3, "minor")
+    assert spoken_levels(corpus, CATEGORIES, LEVELS) == BINARY
+    assert spoken_levels(corpus, CATEGORIES, ("clean", "dirty")) == ("clean", "dirty")
+    assert spoken_levels(corpus, ["Sexual Content"], LEVELS) == LEVELS
+    corpus.replace_labels({NAMES[4]: {"gore": "major"}})
+    assert spoken_levels(corpus, CATEGORIES, ()) == LEVELS
+    corpus.replace_labels({NAMES[4]: {"gore": "negative"}})
+    assert spoken_levels(corpus, CATEGORIES, LEVELS) == BINARY
 
 
-def test_where_yes_is_no_level_no_is_left_out_with_it(corpus):
-    corpus.replace_labels({NAMES[1]: {"gore": "positive"}, NAMES[2]: {"gore": "negative"}})
+def test_what_has_no_level_hides_nothing_and_is_blank_where_nothing_else_is_known(corpus):
+    corpus.replace_labels({NAMES[0]: {"gore": "minor"}, NAMES[3]: {"gore": "positive"}})
+    say(corpus, "a", 1, "positive")  # the file says minor
+    say(corpus, "b", 2, "positive")  # and nobody else anything
+    say(corpus, "c", 3, "negative")  # but bob says none
+    say(corpus, "d", 3, "none", "bob")
+    pool = pooled(corpus, CATEGORIES, LEVELS)
+    table = pool.table
+    assert as_dict(table) == {(NAMES[0], "gore"): "minor", (NAMES[2], "gore"): "none"}
+    blank = table.cells_asked() & (table.values < 0)
+    assert pool.match.rows[blank.any(axis=1)].tolist() == [1, 3]
+    assert table.notes[-2:] == (
+        "4 labels are left out: in levels other than none, minor, major.",
+        "2 images of which nothing else is known in a category count there as left blank.",
+    )
+
+
+def test_one_label_in_other_levels_changes_none_of_the_others(corpus):
+    corpus.replace_labels({name: {"gore": "positive"} for name in NAMES[:4]})
+    before = as_dict(pooled(corpus, CATEGORIES, spoken_levels(corpus, CATEGORIES, LEVELS)).table)
     say(corpus, "a", 1, "minor")
-    table = pooled(corpus, CATEGORIES, LEVELS).table
-    assert as_dict(table) == {(NAMES[0], "gore"): "minor"}
-    assert "2 labels are left out: in levels other than none, minor, major." in table.notes
+    after = as_dict(pooled(corpus, CATEGORIES, spoken_levels(corpus, CATEGORIES, LEVELS)).table)
+    assert before == after
+    assert len(before) == 4
 
 
 def test_other_categories_and_removed_images_are_left_out_and_counted(corpus):

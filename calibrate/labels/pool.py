@@ -2,7 +2,9 @@
 
 The corpus keeps the labels that it was last calibrated with, and a journal of what people judged
 (:mod:`clipcal.index.judgements`). Of a cell, an image in a category, that anybody has judged, the
-judgements count and the file's label no more. Every other cell has the file's label. Beside them
+judgements count and the file's label no more. Every other cell has the file's label. What is in
+levels that the corpus is not labelled in (`clipcal.calibrate.labels.scale`) hides nothing: where
+nothing else is known of the cell, it is one that was asked about and left blank. Beside them
 stand the overall verdicts that one was last fitted to; raters are not asked for any.
 
 The pool is read from the bytes that it is exported as, so that calibrating from the pool and from
@@ -26,26 +28,21 @@ from clipcal.calibrate.labels.matching import Match
 from clipcal.calibrate.labels.overall import OVERALL
 from clipcal.calibrate.labels.seen import as_first_seen
 from clipcal.calibrate.labels.sheet import name_key
-from clipcal.calibrate.labels.table import BINARY, LabelTable, parse_labels
+from clipcal.calibrate.labels.table import BINARY, UNKNOWN, LabelTable, parse_labels
+from clipcal.calibrate.labels.voices import PoolLabel, heard, level_of, voices_of
 from clipcal.calibrate.labels.votes import Aggregate
-from clipcal.calibrate.labels.words import scale_of
 from clipcal.errors import LabelError
-from clipcal.index.judgements import Judgement, Origin, standing
+from clipcal.index.judgements import Origin, standing
 from clipcal.index.names import cell_name
 from clipcal.index.reading import Reading
 from clipcal.index.roster import roster
 from clipcal.index.shards import Rows
 
-FILE: Final = "file"  # the rater of labels that came with a file
 SOURCE: Final = "reviewed.csv"
 ORIGIN_NAMES: Final = ("origin", "howseen")
 _GAP = 100  # ids; names of items nearer to each other are read at once
 
 Names = Callable[[str], str]
-# What one rater says of one cell: the item, the index of the category, the rater (`FILE` where a
-# file says it), the level, and how the rater came to see it. Plain tuples, since there may be a
-# hundred thousand.
-PoolLabel = tuple[int, int, str, str, Origin]
 # A row of a label file: the image's name, the category, the level, the rater, the origin, and the
 # image's overall verdict.
 Row = tuple[str, str, str, str, Origin, str]
@@ -58,11 +55,13 @@ class PoolLabels:
     Attributes
     ----------
     categories, levels : tuple of str
-        The prompt set's; from low to high.
+        The prompt set's; those of the labels, from low to high.
     labels : tuple of PoolLabel
         In the order of item, category and rater.
+    blank : tuple of PoolLabel
+        Without a level, in the same order: all that is known of the cell is in other levels.
     uris : dict of int to str
-        Of each item that has a label.
+        Of each item that has a label or a blank.
     places : Int64[(items,)]
         Place of each such item, ascending, among the embedded ones.
     notes : tuple of str
@@ -74,6 +73,7 @@ class PoolLabels:
     categories: tuple[str, ...]
     levels: tuple[str, ...]
     labels: tuple[PoolLabel, ...]
+    blank: tuple[PoolLabel, ...]
     uris: dict[int, str]
     places: Rows
     notes: tuple[str, ...]
@@ -118,7 +118,7 @@ def pooled(
     categories : sequence of str
         The prompt set's categories; labels in others are left out, and counted in a note.
     levels : sequence of str
-        The prompt set's levels; empty for yes and no.
+        In which the corpus is labelled, as `spoken_levels` tells; empty for negative and positive.
     aggregate : {"majority", "dawid-skene"}
         How several raters become one label.
     ids : Int64[(n,)], optional
@@ -137,7 +137,7 @@ def pooled(
         that no sheet can keep it.
     """
     found = pool_labels(corpus, categories, levels, ids=ids)
-    table = table_of(found, levels, aggregate)
+    table = table_of(found, aggregate)
     if len(table.images) != len(found.places):  # or labels would count for other images
         raise LabelError(
             f"The labels of {len(found.places)} images in {corpus.path} read back as those of "
@@ -170,8 +170,9 @@ def pool_csv(
     -------
     bytes
         CSV in UTF-8, a row per image, category and rater, ordered by item, category and rater:
-        ``image,category,label,annotator,origin``; `as_first_seen` tells of the origin. Where
-        overall verdicts are kept of some of the images, every row ends with its image's.
+        ``image,category,label,annotator,origin``; `as_first_seen` tells of the origin. A cell that
+        is left blank has a row without a label. Where overall verdicts are kept of some of the
+        images, every row ends with its image's.
     """
     return write_long(pool_labels(corpus, categories, levels), names)
 
@@ -190,8 +191,7 @@ def pool_labels(
     corpus : Reading
         The corpus.
     categories, levels : sequence of str
-        Those to read, as for `pooled`. Where there are several levels and every label says yes or
-        no, the levels are these two, as for a file.
+        Those to read, as for `pooled`.
     ids : Int64[(n,)], optional
         As for `pooled`.
 
@@ -200,39 +200,41 @@ def pool_labels(
     PoolLabels
         The labels of embedded images in these categories and levels, and what was left out.
     """
-    found, strange = _in_categories(standing(corpus), _filed(corpus), categories)
+    scale = tuple(levels) or BINARY
+    found, strange = voices_of(standing(corpus), _filed(corpus), categories, scale)
     embedded = roster(corpus)[0] if ids is None else ids
     present = np.isin(_items(found), embedded).tolist()
-    labels = [one for one, stays in zip(found, present, strict=True) if stays]
-    gone = len(found) - len(labels)
-    labels, words, unread = _in_levels(labels, levels)
-    labels = as_first_seen(corpus, labels, categories)
-    items = np.unique(_items(labels))
+    voices = [one for one, stays in zip(found, present, strict=True) if stays]
+    told = sorted(as_first_seen(corpus, heard(voices), categories))
+    blank = tuple(one for one in told if not level_of(one))
+    items = np.unique(_items(told))
     return PoolLabels(
         categories=tuple(categories),
-        levels=words,
-        labels=tuple(sorted(labels)),
+        levels=scale,
+        labels=tuple(one for one in told if level_of(one)),
+        blank=blank,
         uris=_uris(corpus, items),
         places=np.searchsorted(embedded, items),
         notes=(
             *_left_out(strange, "in other categories"),
-            *_left_out(gone, "of images that are not embedded any more"),
-            *_left_out(unread, f"in levels other than {', '.join(words)}"),
+            *_left_out(len(found) - len(voices), "of images that are not embedded any more"),
+            *_left_out(
+                sum(not level_of(one) for one in voices), f"in levels other than {', '.join(scale)}"
+            ),
+            *_on_blank(len({one[:2] for one in blank})),
         ),
         verdicts=_verdicts(corpus, items, categories),
     )
 
 
-def table_of(
-    found: PoolLabels, levels: Sequence[str], aggregate: Aggregate = "majority"
-) -> LabelTable:
+def table_of(found: PoolLabels, aggregate: Aggregate = "majority") -> LabelTable:
     """Read labels as one table, whose images are the items that have some, in ascending order.
 
     Parameters
     ----------
     found : PoolLabels
         The labels.
-    levels, aggregate
+    aggregate
         As for `pooled`.
 
     Returns
@@ -245,18 +247,29 @@ def table_of(
     LabelError
         As from `pooled`.
     """
-    if not found.labels:
+    if not found.uris:
         nothing = np.empty((0, len(found.categories)), np.int8)
-        words = tuple(levels) or BINARY
-        return LabelTable((), found.categories, words, nothing, (), found.notes, "", "")
+        return LabelTable((), found.categories, found.levels, nothing, (), found.notes, "", "")
     table = parse_labels(
         write_long(found),
         Path(SOURCE),
         categories=found.categories,
-        levels=levels,
+        levels=found.levels,
         aggregate=aggregate,
     )
     return replace(table, notes=(*table.notes, *found.notes))
+
+
+def majority_of(found: PoolLabels, table: LabelTable) -> dict[int, dict[str, str]]:
+    """Return, by item, the level in the labels' table of each category that it has one of."""
+    return {
+        item: {
+            category: table.levels[value]
+            for category, value in zip(table.categories, row, strict=True)
+            if value != UNKNOWN
+        }
+        for item, row in zip(found.uris, table.values.tolist(), strict=True)
+    }
 
 
 def write_long(found: PoolLabels, names: Names | None = None) -> bytes:
@@ -265,7 +278,7 @@ def write_long(found: PoolLabels, names: Names | None = None) -> bytes:
     verdicts = found.verdicts
     rows = (
         (called[item], found.categories[column], level, rater, origin, verdicts.get(item, ""))
-        for item, column, rater, level, origin in found.labels
+        for item, column, rater, level, origin in sorted((*found.labels, *found.blank))
     )
     return long_file(found.categories, rows, overall=bool(verdicts))
 
@@ -334,58 +347,6 @@ def _filed(corpus: Reading) -> list[tuple[int, str, str]]:
     ]
 
 
-def _in_categories(
-    judged: Sequence[Judgement],
-    filed: Sequence[tuple[int, str, str]],
-    categories: Sequence[str],
-) -> tuple[list[PoolLabel], int]:
-    """Return the labels in these categories, and count the others.
-
-    Names that differ only as `name_key` lets them are one category; of what a rater said under
-    two of them, the newer counts.
-    """
-    columns = {name_key(category): column for column, category in enumerate(categories)}
-    spoken = {one.category for one in judged} | {category for _, category, _ in filed}
-    column_of = {
-        name: columns.get(name_key(name), -number) for number, name in enumerate(spoken, start=1)
-    }
-    said = {
-        (one.item, column_of[one.category], one.rater.strip()): (str(one.level), one.origin)
-        for one in judged
-    }
-    cells = {key[:2] for key in said}
-    for item, category, level in filed:
-        cell = (item, column_of[category])
-        if cell not in cells:
-            said[(*cell, FILE)] = (level, "given")
-    known = [(*key, *rest) for key, rest in said.items() if key[1] >= 0]
-    return known, len(said) - len(known)
-
-
-def _in_levels(
-    labels: Sequence[PoolLabel], levels: Sequence[str]
-) -> tuple[list[PoolLabel], tuple[str, ...], int]:
-    """Write levels as the prompt set does; also return these, and count what is none of them.
-
-    Where yes has no place among several levels, no is left out as well: keeping it alone would
-    make what is labelled look rarer than it is.
-    """
-    words = {level for *_, level, _ in labels}
-    scale = scale_of({word.casefold() for word in words}, levels)
-    codes = dict(scale.codes)
-    if any(word.casefold() in BINARY and codes.get(word.casefold(), -1) < 0 for word in words):
-        codes |= dict.fromkeys(set(BINARY) - {level.casefold() for level in scale.levels}, -1)
-    level_of = {
-        word: scale.levels[code] for word in words if (code := codes.get(word.casefold(), -1)) >= 0
-    }
-    kept = [
-        (item, column, rater, level_of[level], origin)
-        for item, column, rater, level, origin in labels
-        if level in level_of
-    ]
-    return kept, scale.levels, len(labels) - len(kept)
-
-
 def _items(labels: Sequence[PoolLabel]) -> Rows:
     return np.fromiter((one[0] for one in labels), np.int64, len(labels))
 
@@ -393,3 +354,11 @@ def _items(labels: Sequence[PoolLabel]) -> Rows:
 def _left_out(count: int, why: str) -> tuple[str, ...]:
     labels = "1 label is" if count == 1 else f"{count:,} labels are"
     return (f"{labels} left out: {why}.",) if count else ()
+
+
+def _on_blank(cells: int) -> tuple[str, ...]:
+    if not cells:
+        return ()
+    images = "1 image" if cells == 1 else f"{cells:,} images"
+    counts = "counts" if cells == 1 else "count"
+    return (f"{images} of which nothing else is known in a category {counts} there as left blank.",)

@@ -11,7 +11,7 @@ from clipcal.index.origins import chosen_cells, seen_otherwise
 from clipcal.index.reading import Reading
 
 if TYPE_CHECKING:
-    from clipcal.calibrate.labels.pool import PoolLabel
+    from clipcal.calibrate.labels.voices import PoolLabel
 
 
 def as_first_seen(

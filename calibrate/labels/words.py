@@ -49,6 +49,18 @@ def _vocabulary(levels: Sequence[str]) -> dict[str, int]:
     return codes | {level.casefold(): index for index, level in enumerate(levels)}
 
 
+def kept_codes(levels: Sequence[str]) -> dict[str, int]:
+    """Return the words of labels that a corpus keeps, and which of `levels` they name.
+
+    Where there are several levels, yes names none of them, and no does not either: kept without
+    yes, it would make what is labelled look rarer than it is.
+    """
+    names = {level.casefold(): index for index, level in enumerate(levels)}
+    if len(levels) > 2:
+        return names
+    return dict.fromkeys(NEGATIVE_WORDS, 0) | dict.fromkeys(POSITIVE_WORDS, 1) | names
+
+
 def scale_of(words: set[str], levels: Sequence[str]) -> Scale:
     """Choose between levels and yes/no from the words that occur."""
     notes: list[str] = []
@@ -61,7 +73,7 @@ def scale_of(words: set[str], levels: Sequence[str]) -> Scale:
     levels = tuple(levels) or BINARY
     codes = dict.fromkeys(UNKNOWN_WORDS, UNKNOWN) | _vocabulary(levels)
     answers = words - UNKNOWN_WORDS
-    if answers and answers <= MARK_WORDS:
+    if answers and answers <= MARK_WORDS - {level.casefold() for level in levels}:
         codes[""] = 0
         notes.append("The cells are marked or blank; a blank cell is taken as no.")
     return Scale(levels, codes, tuple(notes))

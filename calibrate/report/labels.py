@@ -10,9 +10,10 @@ from datetime import datetime
 import numpy as np
 
 from clipcal.calibrate.contract import Contract
-from clipcal.calibrate.labels.pool import FILE, SOURCE, PoolLabels, pool_labels, table_of
+from clipcal.calibrate.labels.pool import SOURCE, PoolLabels, majority_of, pool_labels, table_of
 from clipcal.calibrate.labels.sheet import name_key
 from clipcal.calibrate.labels.table import UNKNOWN, LabelTable
+from clipcal.calibrate.labels.voices import FILE
 from clipcal.calibrate.report.column import Labels
 from clipcal.calibrate.sampling.design import sample_design
 from clipcal.index.chosen import chosen_rows
@@ -76,7 +77,7 @@ def labels_now(
     """
     ids, rows = roster(corpus)
     found = pool_labels(corpus, categories, contract.levels, ids=ids)
-    table = table_of(found, contract.levels)
+    table = table_of(found)
     labels = _by_uri(found, table)
     changed, differing = _compared(corpus, found, table, labels, contract)
     raters = [rater for _, _, rater, _, _ in found.labels if rater != FILE]
@@ -92,14 +93,7 @@ def labels_now(
 
 
 def _by_uri(found: PoolLabels, table: LabelTable) -> dict[str, dict[str, str]]:
-    return {
-        found.uris[item]: {
-            category: table.levels[value]
-            for category, value in zip(table.categories, values, strict=True)
-            if value != UNKNOWN
-        }
-        for item, values in zip(sorted(found.uris), table.values.tolist(), strict=True)
-    }
+    return {found.uris[item]: row for item, row in majority_of(found, table).items() if row}
 
 
 def _compared(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import PurePath
 from typing import Annotated
 
@@ -17,10 +16,15 @@ from clipcal.calibrate.labels.exchange.files import (
 )
 from clipcal.calibrate.labels.exchange.importing import import_labels
 from clipcal.index.judgements import labelled_items
-from clipcal.index.store import Corpus
 from clipcal.service.context import Serving, Trying
 from clipcal.service.gate.problems import PROBLEMS, unprocessable
-from clipcal.service.replies.exchange import export_names, import_notes, predicted, selected
+from clipcal.service.replies.exchange import (
+    export_names,
+    import_notes,
+    listed,
+    predicted,
+    selected,
+)
 from clipcal.service.replies.sentences import hiding
 from clipcal.service.schemas.common import Name
 from clipcal.service.schemas.labels import (
@@ -50,6 +54,7 @@ router = APIRouter(prefix="/v1", tags=["labels"])
 )
 def export_labels(
     serving: Serving,
+    trying: Trying,
     format: Annotated[ExchangeFormat, Query()] = "csv",
     images: Annotated[
         Selection,
@@ -76,12 +81,13 @@ def export_labels(
     if predictions and format != "label-studio":
         raise unprocessable(f"Predictions go with format=label-studio; {format} has none.")
     categories = view.categories if category is None else (category,)
-    items = selected(view, images, category, limit)
-    names = export_names(view, labelled_items(view.corpus).tolist() if items is None else items)
-    levels = view.prompt_set.levels
-    done = export(view.corpus, categories, levels, names=names, items=items)
-    told = predicted(view, done.places, categories) if predictions else None
-    data = write_exchange(format, done.pictures, categories, done.levels, predicted=told)
+    with serving.tasks.turn(trying):
+        items = selected(view, images, category, limit)
+        meant = labelled_items(view.corpus).tolist() if items is None else items
+        names = export_names(view, meant)
+        done = export(view.corpus, categories, view.levels, names=names, items=items)
+        told = predicted(view, done.places, categories) if predictions else None
+        data = write_exchange(format, done.pictures, categories, done.levels, predicted=told)
     attached = {"Content-Disposition": f'attachment; filename="{FILE_NAMES[format]}"'}
     return Response(data, headers=attached, media_type=MEDIA_TYPES[format])
 
@@ -115,8 +121,8 @@ def import_file(
     """Keep the labels of a file as what their raters say.
 
     Images are found by path, by name, or by the hash of their content; those that are not found
-    are listed. The same batch is kept once however often it is sent; another file under its name is
-    refused.
+    are counted, and the first of them listed. The same batch is kept once however often it is
+    sent; another file under its name is refused.
     """
     view = serving.workspace.labelling()
     with serving.tasks.turn(trying):
@@ -127,12 +133,15 @@ def import_file(
             categories=view.categories,
             levels=view.prompt_set.levels,
             rater=rater,
+            scale=view.levels,
             origin=origin,
             exhaustive=exhaustive,
         )
-        with closing(Corpus.open(serving.settings.corpus)) as corpus:
+        with serving.workspace.apart() as corpus:
             require_owner(corpus, batch, {one.rater for one in read.given})
-            done = import_labels(corpus, read.given, batch=batch, dry_run=preview)
+            done = import_labels(
+                corpus, read.given, batch=batch, dry_run=preview, begin=trying.hold
+            )
     serving.metrics.kept(done.written)
     hide = hiding(serving.settings, view)
     return LabelsImported(
@@ -144,7 +153,9 @@ def import_file(
         changed=done.changed,
         same=done.same,
         raters=list(done.raters),
-        unmatched=[hide(name) for name in done.unmatched],
-        ambiguous=[hide(name) for name, _ in done.ambiguous],
+        unmatched=listed(done.unmatched, hide),
+        unmatched_count=len(done.unmatched),
+        ambiguous=listed([name for name, _ in done.ambiguous], hide),
+        ambiguous_count=len(done.ambiguous),
         notes=[hide(note) for note in (*read.notes, *import_notes(done))],
     )

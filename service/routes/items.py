@@ -8,7 +8,7 @@ from typing import Annotated
 import anyio.to_thread
 from fastapi import APIRouter, Header, Path, Query, Response
 
-from clipcal.calibrate.labels.pool import FILE
+from clipcal.calibrate.labels.voices import FILE
 from clipcal.index.judgements import standing
 from clipcal.index.lookup import failures, ids_at, items_by_id, labels_of
 from clipcal.index.queries import stored_vector

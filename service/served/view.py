@@ -14,7 +14,7 @@ from clipcal.calibrate.decisions.columns import Column, more_columns
 from clipcal.calibrate.decisions.overall import Verdicts
 from clipcal.calibrate.decisions.rescore import Decisions, decisions
 from clipcal.calibrate.decisions.verdicts import overall_verdicts
-from clipcal.calibrate.labels.table import BINARY
+from clipcal.calibrate.labels.scale import spoken_levels
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores, score_corpus
 from clipcal.calibrate.scoring.rules import MARGIN, ScoreRule
 from clipcal.calibrate.scoring.scores import Scores
@@ -118,7 +118,7 @@ class View:
     rule : ScoreRule
         How similarities become scores.
     levels : tuple of str
-        From low to high: the calibration's, else the prompt set's, else yes and no.
+        From low to high, in which labels are given: see `spoken_levels`.
     scored : CorpusScores
         The scores of every embedded image.
     plain : CorpusScores
@@ -254,14 +254,13 @@ def build_view(
         prompt_set = choose_prompt_set(corpus, settings.prompts)
         vectors, rule = prompt_vectors(corpus, prompt_set, source, keep=keep), MARGIN
         scored = plain = score_corpus(corpus, vectors, rule, keep=keep)
-        levels = tuple(prompt_set.levels) or BINARY
     else:
         vectors, rule = terms_of(
             corpus, contract, prompts=settings.prompts, source=source, keep=keep
         )
         plain = score_corpus(corpus, vectors, rule, keep=keep)
         scored = with_heads(plain, corpus, contract.heads, keep=keep)
-        prompt_set, levels = vectors.prompt_set, contract.levels
+        prompt_set = vectors.prompt_set
     return View(
         version=version,
         corpus=corpus,
@@ -270,7 +269,7 @@ def build_view(
         prompt_set=prompt_set,
         vectors=vectors,
         rule=rule,
-        levels=levels,
+        levels=spoken_levels(corpus, scored.categories, prompt_set.levels, contract),
         scored=scored,
         plain=plain,
         judged=judge_scores(scored.scores, scored.categories, contract, prompt_set),

@@ -260,7 +260,7 @@ class Workspace:
 
     def _labelled(self, view: View) -> Hashable:
         """What tells whether labels, or draws of images to label, have changed."""
-        return view.version, change(self.corpus)
+        return view.version, view.levels, change(self.corpus)
 
     def _gather(self, view: View, pool: Pool, plan: CalibrationPlan) -> Material:
         settings = self.settings

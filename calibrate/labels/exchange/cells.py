@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from clipcal.calibrate.labels.exchange.fitting import into_scale
 from clipcal.calibrate.labels.exchange.records import ABSENT, PRESENT, Asked, Format, Given, Read
 from clipcal.calibrate.labels.frame import some
 from clipcal.calibrate.labels.words import UNKNOWN, Scale, scale_of, word_of
@@ -99,8 +100,9 @@ def settle(cells: Sequence[Cell], asked: Asked, format: Format, ignored: Counter
     -------
     Read
         The labels. Where a rater says two things of one image and category, neither counts, and a
-        note names them. Where a file says of a category only that it is there, and levels are
-        several, nobody knows which one; then neither its presence nor its absence counts.
+        note names them. Where a file says of a category only that it is there, and its other
+        labels have several levels, nobody knows which one; then neither its presence nor its
+        absence counts. What the corpus has no level for is left out, and noted.
 
     Raises
     ------
@@ -118,7 +120,8 @@ def settle(cells: Sequence[Cell], asked: Asked, format: Format, ignored: Counter
     kept, bare = _without_bare(cells, scale)
     levels = _levels(kept, scale, asked)
     given, torn = _once(zip(kept, levels, strict=True))
-    notes = (*scale.notes, *_on_bare(bare, scale), *_on_torn(torn), *_on_ignored(ignored))
+    given, unfit = into_scale(given, scale.levels, asked)
+    notes = (*scale.notes, *_on_bare(bare, scale), *_on_torn(torn), *unfit, *_on_ignored(ignored))
     return Read(format, given, notes, tuple(ignored))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clipcal.calibrate.labels.exchange.fitting import into_scale
 from clipcal.calibrate.labels.exchange.records import Asked, Given, Picture, Read, origin_of
 from clipcal.calibrate.labels.formats import CATEGORY_NAMES, ON_MAJORITY, interpret
 from clipcal.calibrate.labels.frame import Frame, Reading, frame_of
@@ -31,7 +32,8 @@ def read_csv(data: bytes, asked: Asked) -> Read:
     Returns
     -------
     Read
-        What each rater says where the file names raters, else its labels.
+        What each rater says where the file names raters, else its labels; what the corpus has no
+        level for is left out, and noted.
 
     Raises
     ------
@@ -49,15 +51,17 @@ def read_table(sheet: Sheet, asked: Asked) -> Read:
     notes = tuple(n for n in reading.notes if not any(part in n for part in ON_MAJORITY))
     named = () if column is None else (sheet.header[column],)
     ignored = tuple(name for name in reading.ignored if name not in named)
-    return Read("csv", tuple(_given(reading, frame, column, asked)), notes, ignored)
+    given, unfit = into_scale(_given(reading, frame, column, asked), reading.levels, asked)
+    return Read("csv", given, (*notes, *unfit), ignored)
 
 
 def write_csv(pictures: Sequence[Picture], categories: Sequence[str]) -> bytes:
     """Write a row per image, category and rater: see `clipcal.calibrate.labels.pool.pool_csv`."""
+    order = {category: number for number, category in enumerate(categories)}
     rows = (
         (one.name, voice.category, voice.level, voice.rater, voice.origin, one.overall)
         for one in pictures
-        for voice in one.voices
+        for voice in sorted((*one.voices, *one.blank), key=lambda voice: order[voice.category])
     )
     return long_file(categories, rows, overall=any(one.overall for one in pictures))
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from clipcal.calibrate.contract import Contract
 from clipcal.calibrate.decisions.rescore import decisions
 from clipcal.calibrate.labels.exchange.records import Picture, Predicted, Voice
-from clipcal.calibrate.labels.pool import Names, PoolLabel, PoolLabels, pool_labels, table_of
-from clipcal.calibrate.labels.words import UNKNOWN
+from clipcal.calibrate.labels.pool import Names, PoolLabels, majority_of, pool_labels, table_of
+from clipcal.calibrate.labels.voices import PoolLabel, level_of
 from clipcal.calibrate.scoring.corpus_scores import CorpusScores
 from clipcal.errors import LabelError
 from clipcal.index.judgements import CHOSEN, Origin
@@ -82,8 +82,9 @@ def export(
         If an item is not embedded.
     """
     found = pool_labels(corpus, categories, levels)
-    majority = _majority(found, levels)
-    said = {item: tuple(some) for item, some in groupby(found.labels, key=lambda one: one[0])}
+    majority = majority_of(found, table_of(found))
+    told = sorted((*found.labels, *found.blank))
+    said = {item: tuple(some) for item, some in groupby(told, key=lambda one: one[0])}
     chosen = np.array(list(said if items is None else items), np.int64)
     ids, rows = roster(corpus)
     places = _places(ids, chosen)
@@ -95,7 +96,8 @@ def export(
             names(uri),
             sha256,
             _origin(said.get(item, ())) if items is None else items[item],
-            _voices(said.get(item, ()), found),
+            _voices(found, (one for one in said.get(item, ()) if level_of(one))),
+            _voices(found, (one for one in said.get(item, ()) if not level_of(one))),
             majority.get(item, {}),
             found.verdicts.get(item, ""),
         )
@@ -146,20 +148,6 @@ def predict(
     )
 
 
-def _majority(found: PoolLabels, levels: Sequence[str]) -> dict[int, dict[str, str]]:
-    """Return the majority's level of each category that an item has one of."""
-    table = table_of(found, levels)
-    names = [*table.levels, None]  # -1 is the last
-    return {
-        item: {
-            category: level
-            for category, value in zip(table.categories, row, strict=True)
-            if value != UNKNOWN and (level := names[value]) is not None
-        }
-        for item, row in zip(found.uris, table.values.tolist(), strict=True)
-    }
-
-
 def _places(ids: Rows, items: Rows) -> Rows:
     """Return where items are among the embedded ones."""
     places = np.searchsorted(ids, items)
@@ -178,7 +166,7 @@ def _texts(texts: ItemTexts, places: Rows) -> list[str]:
     return [text for part in parts if len(part) for text in texts[part[0] : part[-1] + 1]]
 
 
-def _voices(labels: Iterable[PoolLabel], found: PoolLabels) -> tuple[Voice, ...]:
+def _voices(found: PoolLabels, labels: Iterable[PoolLabel]) -> tuple[Voice, ...]:
     return tuple(
         Voice(found.categories[column], level, rater, origin)
         for _, column, rater, level, origin in labels

@@ -48,6 +48,7 @@ def read_exchange(
     categories: Sequence[str],
     levels: Sequence[str],
     rater: str,
+    scale: Sequence[str] = (),
     origin: Origin = "given",
     exhaustive: bool = False,
 ) -> Read:
@@ -68,6 +69,9 @@ def read_exchange(
         understood as in `read_labels`.
     rater : str
         Who gave what has no rater in the file.
+    scale : sequence of str
+        The levels that labels of the corpus have, which `spoken_levels` tells; by default the
+        prompt set's, else negative and positive.
     origin : Origin
         How raters came to see the images, where the file does not tell. Labels of images that
         were chosen for their scores ("flagged", "near", "search") back no guarantee until a draw
@@ -79,7 +83,8 @@ def read_exchange(
     Returns
     -------
     Read
-        The labels, and what there is to know of them.
+        The labels, and what there is to know of them. A file in other levels than the corpus's
+        has none, but a note that tells how many were left out.
 
     Raises
     ------
@@ -87,7 +92,9 @@ def read_exchange(
         If the file is not of its format, a level is unknown, or it has labels for none of the
         categories.
     """
-    asked = Asked(name, tuple(categories), tuple(levels), rater.strip(), origin, exhaustive)
+    scale = tuple(scale) or tuple(levels) or BINARY
+    words = tuple(levels) or (scale if len(scale) > 2 else ())
+    asked = Asked(name, tuple(categories), words, scale, rater.strip(), origin, exhaustive)
     found = format or guess_format(data, name)
     try:
         return _READERS[found](data, asked)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from clipcal.calibrate.labels.exchange.records import Given
 from clipcal.calibrate.labels.matching import NO_ROW, match_images, plain_path
-from clipcal.calibrate.labels.pool import FILE
 from clipcal.calibrate.labels.sheet import name_key
+from clipcal.calibrate.labels.voices import FILE
 from clipcal.errors import BatchTaken, LabelError
 from clipcal.index.judgements import (
     CHOSEN,
@@ -86,7 +86,12 @@ class _Found:
 
 
 def import_labels(
-    corpus: Corpus, given: Sequence[Given], *, batch: str, dry_run: bool = False
+    corpus: Corpus,
+    given: Sequence[Given],
+    *,
+    batch: str,
+    dry_run: bool = False,
+    begin: Callable[[], object] = lambda: None,
 ) -> Imported:
     """Keep the labels of a file as what their raters say.
 
@@ -106,6 +111,8 @@ def import_labels(
         same writes nothing twice, and goes on where an earlier call was cut short.
     dry_run : bool
         Only say what would happen.
+    begin : callable
+        Called before anything is written; what it raises, nothing is written for.
 
     Returns
     -------
@@ -134,6 +141,8 @@ def import_labels(
     fresh = [who for who in pending if not _repeated(corpus, names[who], who[1], pending[who])]
     # What was seen for its scores comes last: of cells that have both it makes no chosen ones.
     fresh.sort(key=lambda who: who[0] in CHOSEN)
+    if not dry_run:
+        begin()
     written = 0 if dry_run else sum(_keep(corpus, names, who, pending[who]) for who in fresh)
     return Imported(
         batch=batch,

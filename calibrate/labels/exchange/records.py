@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from clipcal.calibrate.labels.sheet import name_key
 from clipcal.index.judgements import Origin
+from clipcal.index.names import rater_name
 
 Format = Literal["csv", "label-studio", "coco", "imagefolder"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
@@ -33,11 +34,18 @@ class Given:
     category, level : str
         As the prompt set calls them.
     rater : str
-        Who gives it.
+        Who gives it, written in one way (`rater_name`).
     origin : Origin
         How the rater came to see the image.
     sha256 : str
         Of the image's content, where the file tells it; else empty.
+    named : bool
+        Whether the file says who gives it.
+
+    Raises
+    ------
+    LabelError
+        If the rater's name cannot be kept.
     """
 
     image: str
@@ -46,6 +54,10 @@ class Given:
     rater: str
     origin: Origin = "given"
     sha256: str = ""
+    named: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rater", rater_name(self.rater))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +92,8 @@ class Asked:
         The file's name, for messages.
     categories, levels : tuple of str
         The prompt set's; no levels are yes and no.
+    scale : tuple of str
+        The levels that labels of the corpus have, from low to high.
     rater : str
         Who gave what has no rater in the file.
     origin : Origin
@@ -91,6 +105,7 @@ class Asked:
     name: str
     categories: tuple[str, ...]
     levels: tuple[str, ...]
+    scale: tuple[str, ...]
     rater: str
     origin: Origin
     exhaustive: bool
@@ -126,6 +141,8 @@ class Picture:
         How whoever labels it comes to see it.
     voices : tuple of Voice
         What raters said, in the order of categories and raters.
+    blank : tuple of Voice
+        Without a level: who said something that counts no more, where nothing else is known.
     labels : mapping of str to str
         One level per category that has one: the majority.
     overall : str
@@ -137,6 +154,7 @@ class Picture:
     sha256: str
     origin: Origin
     voices: tuple[Voice, ...]
+    blank: tuple[Voice, ...]
     labels: Mapping[str, str]
     overall: str
 
