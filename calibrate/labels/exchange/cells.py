@@ -11,7 +11,7 @@ from clipcal.calibrate.labels.exchange.records import ABSENT, PRESENT, Asked, Fo
 from clipcal.calibrate.labels.frame import some
 from clipcal.calibrate.labels.words import UNKNOWN, Scale, scale_of, word_of
 from clipcal.errors import LabelError
-from clipcal.index.judgements import Origin
+from clipcal.index.judgements import CHOSEN, Origin
 
 
 class Cell(NamedTuple):
@@ -153,7 +153,10 @@ def _once(pairs: Iterable[tuple[Cell, str | None]]) -> tuple[tuple[Given, ...], 
     for cell, level in pairs:
         if level is not None:
             key = (cell.image, cell.sha256, cell.category, cell.rater)
-            found.setdefault(key, (cell, set()))[1].add(level)
+            known = found.setdefault(key, (cell, set()))
+            known[1].add(level)
+            if cell.origin in CHOSEN:  # it was seen for its score, if any place says so
+                found[key] = (cell, known[1])
     given = tuple(
         Given(cell.image, cell.category, level, cell.rater, cell.origin, cell.sha256)
         for cell, levels in found.values()
