@@ -14,12 +14,13 @@ from review_case import Case, case, folder, template
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
+from clipcal.index.judgements import history
 from clipcal.service.gate import limits
 from clipcal.service.gate.attempt import Attempt
 from clipcal.service.gate.limits import ATTEMPT, Timely
 from clipcal.service.gate.problems import Refused
 from clipcal.service.gate.turns import Turns
-from clipcal.service.routes import calibration, review
+from clipcal.service.routes import calibration, exchange, review
 from clipcal.service.settings import Limits
 
 __all__ = ["case", "folder", "template"]
@@ -120,6 +121,18 @@ def test_people_label_while_more_fits_are_asked_for_than_may_wait(
     assert refused.headers["retry-after"] == "1"
 
 
+def test_exports_of_labels_take_turns(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    case.label({1: "positive"})
+    held = Held(exchange.export)
+    monkeypatch.setattr(exchange, "export", held)
+    with ThreadPoolExecutor(30) as threads:
+        asked = [threads.submit(case.another_client().get, "/v1/labels/export") for _ in range(30)]
+        until(lambda: sum(one.done() for one in asked) == 12)
+        held.on.set()
+        replies = [one.result().status_code for one in asked]
+    assert sorted(replies) == [200] * 18 + [503] * 12
+
+
 @pytest.fixture
 def late(case: Case, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str], None]:
     """Makes the requests that call a function be given up while it works."""
@@ -155,6 +168,19 @@ def test_a_draw_that_was_given_up_is_not_kept(case: Case, late: Callable[[Any, s
     late(review, "suggest")
     assert case.post("review/rounds", {"images": 5}).status_code == 504
     assert case.context.workspace.corpus.suggestions() == []
+
+
+def test_an_import_that_was_given_up_is_not_written(
+    case: Case, late: Callable[[Any, str], None]
+) -> None:
+    late(exchange, "import_labels")
+    reply = case.client.post(
+        "/v1/labels/import",
+        files={"file": ("labels", b"image,category,label\n1/0001.jpg,fire,yes\n")},
+        data={"rater": "carol", "batch": "imported-1"},
+    )
+    assert reply.status_code == 504
+    assert history(case.context.workspace.corpus, limit=9) == []
 
 
 def test_what_has_begun_to_write_is_answered_however_long_it_takes() -> None:

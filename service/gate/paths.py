@@ -8,10 +8,13 @@ ending of a file's name; in doubt a word too much is taken away.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from clipcal.service.settings import Settings
+
+Hide = Callable[[str], str]
 
 _SEPARATORS: Final = r"[\\/]+"
 _START: Final = "|".join(
@@ -48,10 +51,26 @@ def without_paths(message: str, settings: Settings) -> str:
         The message, with the last part of each path that says where on a machine something is:
         absolute ones, those of Windows and of shared folders, and ``file:`` addresses.
     """
+    return hiding_places(settings)(message)
+
+
+def hiding_places(settings: Settings) -> Hide:
+    """Make what does as `without_paths` with many messages: the files are looked up once."""
+    places = tuple(_places(settings))
+
+    def hide(message: str) -> str:
+        for written, name in places:
+            message = message.replace(written, name)
+        return _PLACE.sub("", message)
+
+    return hide
+
+
+def _places(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield how each file may be written, and its name."""
     known = (settings.corpus, settings.calibration, settings.prompt_vectors)
     named = (settings.model, settings.prompts)
     for path in (Path(one) for one in (*known, *named) if one is not None):
         for written in (str(path.absolute()), str(path.resolve()), str(path)):
             if "/" in written or "\\" in written:
-                message = message.replace(written, path.absolute().name)
-    return _PLACE.sub("", message)
+                yield written, path.absolute().name

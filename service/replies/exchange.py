@@ -21,10 +21,13 @@ from clipcal.index.lookup import items_by_id
 from clipcal.index.records import Item
 from clipcal.index.shards import Rows
 from clipcal.service.gate.problems import conflict
+from clipcal.service.replies.sentences import Hide
 from clipcal.service.schemas.labels import Selection
 from clipcal.service.served.view import View
 
 _MOST_NAMED = 20
+_MOST_LISTED = 200
+_LONGEST = 1_000  # characters of a name; a file may hold longer ones, and no folder does
 
 
 def export_names(view: View, items: Iterable[int]) -> Names:
@@ -121,6 +124,11 @@ def import_notes(done: Imported) -> Iterator[str]:
         yield f"Were found by their names alone: {_some(done.by_name)}."
 
 
+def listed(names: Sequence[str], hide: Hide) -> list[str]:
+    """List the first of many names, as far as they can be shown."""
+    return [hide(name[:_LONGEST]) for name in names[:_MOST_LISTED]]
+
+
 def _nothing_decides() -> Exception:
     return conflict(
         "There is no calibration, so that nothing is decided yet. Fit one: POST /v1/calibrations; "
@@ -130,4 +138,5 @@ def _nothing_decides() -> Exception:
 
 def _some(names: Sequence[str]) -> str:
     rest = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
+    named = ", ".join(name[:_LONGEST] for name in names[:_MOST_NAMED])
+    return named + (f" and {rest:,} more" if rest > 0 else "")

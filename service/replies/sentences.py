@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from clipcal.service.gate.paths import without_paths
+from clipcal.service.gate.paths import Hide, hiding_places
 from clipcal.service.served.view import View
 from clipcal.service.settings import Settings
 
-Hide = Callable[[str], str]
+__all__ = ["Hide", "hiding"]
 
 
 def hiding(settings: Settings, view: View) -> Hide:
     """Make what takes the machine's folders out of a sentence, and leaves the names of files."""
-    return lambda text: without_paths(view.names.hide(text), settings)
+    hide = hiding_places(settings)
+    return lambda text: hide(view.names.hide(text))

@@ -96,7 +96,8 @@ class LabelsImported(Reply):
     """What an uploaded label file holds, and what became of it.
 
     `unmatched` names images that the corpus does not hold, and `ambiguous` those that could be
-    several. `written` counts the labels that were kept: none where the batch was kept before.
+    several: the first 200 of each; the counts are of all. `written` counts the labels that were
+    kept: none where the batch was kept before.
     """
 
     batch: str
@@ -108,7 +109,9 @@ class LabelsImported(Reply):
     same: int
     raters: list[str]
     unmatched: list[str]
+    unmatched_count: int
     ambiguous: list[str]
+    ambiguous_count: int
     notes: list[str]
 
 

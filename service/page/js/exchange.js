@@ -207,19 +207,19 @@ function toldOf(said) {
       ),
       ` (${said.format}${said.raters.length ? `, by ${said.raters.join(", ")}` : ""}).`,
     ),
-    named("not in this corpus", said.unmatched),
-    named("could be several images", said.ambiguous),
+    named("not in this corpus", said.unmatched, said.unmatched_count),
+    named("could be several images", said.ambiguous, said.ambiguous_count),
     said.notes.map((note) => h("p", { class: "note warn small" }, note)),
   ];
 }
 
-function named(what, names) {
-  if (!names.length) return null;
-  const more = names.length - NAMES_SHOWN;
+function named(what, names, all) {
+  if (!all) return null;
+  const more = all - Math.min(names.length, NAMES_SHOWN);
   return h(
     "details",
     null,
-    h("summary", null, `${plural(names.length, "name")} ${what}`),
+    h("summary", null, `${plural(all, "name")} ${what}`),
     h(
       "p",
       { class: "small soft" },
