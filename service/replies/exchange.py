@@ -27,7 +27,7 @@ from clipcal.service.served.view import View
 
 _MOST_NAMED = 20
 _MOST_LISTED = 200
-_LONGEST = 1_000  # characters of a name; a file may hold longer ones, and no folder does
+_LONGEST = 1_000  # characters of a name: a label file may hold a book in the place of one
 
 
 def export_names(view: View, items: Iterable[int]) -> Names:
