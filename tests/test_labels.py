@@ -214,6 +214,24 @@ def test_an_image_of_two_classes_is_unknown_for_both(write):
     assert as_dict(table)["b"]["owl"] == "positive"
 
 
+@pytest.mark.parametrize(
+    "cell",
+    ['"gore, Attire"', '"[""gore""]"', "\"['gore', 'dog']\"", "gore|dog", '"{""gore"": true}"'],
+)
+def test_an_image_with_a_list_for_its_class_is_unknown_and_not_without_them(write, cell):
+    rows = ["image,class,rater", f"a.jpg,{cell},ann", "a.jpg,dog,bob", "b.jpg,gore,ann"]
+    table = read_labels(write("\n".join(rows)), categories=["gore", "attire"])
+    assert as_dict(table) == {"a.jpg": {"gore": None}, "b.jpg": {"gore": "positive"}}
+    assert any("several classes in one cell" in n and "a.jpg" in n for n in table.notes)
+    assert table.votes is None or set(table.votes.image.tolist()) == {1}
+
+
+def test_a_class_that_has_a_comma_in_its_name_is_one_class(write):
+    rows = ["image,class", 'a.jpg,"beer, wine"', 'b.jpg,"cat, tabby"']
+    table = read_labels(write("\n".join(rows)), categories=["beer, wine"])
+    assert table.values.tolist() == [[1], [0]]
+
+
 def test_an_unknown_label_names_its_line_itself_and_the_known_ones(write):
     path = write('image,gore,Explanation\na,minor,"two\nlines"\n\nb,majr,\n')
     with pytest.raises(LabelError, match=r"human\.csv:5: 'majr' .*'gore'.*none.*minor.*major"):

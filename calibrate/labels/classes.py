@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from clipcal.calibrate.labels.frame import Frame, Reading, indexed, some
 from clipcal.calibrate.labels.headings import absent_categories, categories_in
+from clipcal.calibrate.labels.lists import names_in
 from clipcal.calibrate.labels.sheet import name_key
 from clipcal.calibrate.labels.votes import (
     ANONYMOUS,
@@ -39,7 +40,8 @@ def read_classes(frame: Frame, column: int) -> Reading:
     Returns
     -------
     Reading
-        With a category per class; images of several classes are unknown.
+        With a category per class; images of several classes are unknown, be they in several rows
+        or in one cell.
 
     Raises
     ------
@@ -47,6 +49,10 @@ def read_classes(frame: Frame, column: int) -> Reading:
         If none of the categories is a class, or there are too many raters and classes to tell
         raters' errors.
     """
+    return _without_lists(_one_class(frame, column), frame, column)
+
+
+def _one_class(frame: Frame, column: int) -> Reading:
     names = frame.sheet.columns[column]
     keys, key_of = indexed([name_key(name) for name in names.words])
     named = {name_key(name): name for name in reversed(names.words)}
@@ -68,6 +74,33 @@ def read_classes(frame: Frame, column: int) -> Reading:
     column_of = np.array([place.get(key, -1) for key in keys], np.int64)
     votes = ballots(image, chosen, rater, column_of, len(place), frame.raters)
     return replace(reading, votes=votes)
+
+
+def _without_lists(reading: Reading, frame: Frame, column: int) -> Reading:
+    """Make unknown the images with several classes in a cell: as one it would be no category."""
+    names = frame.sheet.columns[column]
+    lists = np.array([_is_list(name, frame.wanted or {}) for name in names.words], np.bool_)
+    listed = np.unique(frame.image_of[lists[names.codes]])
+    if not len(listed):
+        return reading
+    values, votes = reading.values.copy(), reading.votes
+    values[listed] = UNKNOWN
+    images = some([frame.images[image] for image in listed.tolist()])
+    note = f"Images with several classes in one cell, which are unknown: {images}."
+    return replace(
+        reading,
+        values=values,
+        votes=None if votes is None else votes.where(~np.isin(votes.image, listed)),
+        notes=(*reading.notes, note),
+    )
+
+
+def _is_list(cell: str, wanted: Mapping[str, str]) -> bool:
+    """Whether a cell that is no category holds one among others, or cannot be read."""
+    if not wanted or name_key(cell) in wanted:
+        return False
+    names = names_in(cell)
+    return names is None or any(name_key(name) in wanted for name in names)
 
 
 def read_counts(frame: Frame, columns: list[int]) -> Reading:

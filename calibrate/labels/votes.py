@@ -43,7 +43,10 @@ class Votes:
 
     def of(self, category: int) -> Votes:
         """Return the votes on one category."""
-        kept = self.category == category
+        return self.where(self.category == category)
+
+    def where(self, kept: NDArray[np.bool_]) -> Votes:
+        """Return some of the votes: Bool[(v,)]."""
         return Votes(
             self.image[kept], self.category[kept], self.rater[kept], self.level[kept], self.raters
         )

@@ -23,11 +23,11 @@ from pydantic import TypeAdapter
 from clipcal.calibrate.labels.exchange.cells import Cell, Looked, settle
 from clipcal.calibrate.labels.exchange.csv_file import read_table
 from clipcal.calibrate.labels.exchange.json_file import shaped
-from clipcal.calibrate.labels.exchange.lists import names_in
 from clipcal.calibrate.labels.exchange.records import PRESENT, Asked, Picture, Read, origin_of
 from clipcal.calibrate.labels.exchange.unread import Unread
 from clipcal.calibrate.labels.formats import CLASS_NAMES
 from clipcal.calibrate.labels.frame import IMAGE_NAMES, RATER_NAMES
+from clipcal.calibrate.labels.lists import names_in
 from clipcal.calibrate.labels.sheet import Sheet, decode, name_key, parse_sheet
 from clipcal.calibrate.labels.words import UNKNOWN_WORDS
 from clipcal.errors import LabelError
