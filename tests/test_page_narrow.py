@@ -9,6 +9,7 @@ from served_case import Served
 
 __all__ = ["browser", "demo_folder", "open_page", "shared"]
 SMALL = (320, 568)
+PHONE = (390, 844)
 CATEGORY = "alcohol"
 
 
@@ -40,3 +41,25 @@ def test_no_page_is_wider_than_a_small_phone(
     box = last.bounding_box()
     assert box is not None
     assert box["x"] + box["width"] <= SMALL[0]
+
+
+@pytest.mark.parametrize("size", [SMALL, PHONE])
+def test_all_that_is_told_of_a_change_before_it_is_saved_is_seen_on_a_phone(
+    shared: Served, open_page: OpenPage, size: tuple[int, int]
+) -> None:
+    page = open_page(shared, f"#/thresholds?category={CATEGORY}", size=size)
+    expect(page.locator(".handle")).to_be_visible()
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Control+s")
+    offered = page.get_by_role("dialog", name="Save these thresholds?")
+    change = offered.get_by_role("row", name=CATEGORY)
+    expect(change).to_contain_text("by hand")
+    frame = offered.locator(".dialog-body").bounding_box()
+    assert frame is not None
+    cells = change.locator("th, td").all()
+    assert len(cells) == len(offered.get_by_role("columnheader").all())
+    for cell in cells:
+        box = cell.bounding_box()
+        assert box is not None
+        assert frame["x"] <= box["x"]
+        assert box["x"] + box["width"] <= frame["x"] + frame["width"]

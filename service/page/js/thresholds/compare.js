@@ -59,61 +59,43 @@ export function comparison(before, after) {
 }
 
 function table(changes, levels) {
+  const titles = ["Category", "Threshold", "Flags", "Status", "Why"];
+  const heads = titles.map((title) => h("th", { scope: "col" }, title));
   return h(
     "div",
     { class: "scroll-x" },
     h(
       "table",
       { class: "comparison figures" },
-      h(
-        "thead",
-        null,
-        h(
-          "tr",
-          null,
-          ["Category", "Threshold", "Flags", "Status", "Why"].map((title) =>
-            h("th", { scope: "col" }, title),
-          ),
-        ),
-      ),
+      h("thead", null, h("tr", null, heads)),
       h(
         "tbody",
         null,
-        changes.map(({ now, then }) =>
-          h(
-            "tr",
-            null,
-            h("th", { scope: "row" }, cutName(now.category, now.level, levels)),
-            h(
-              "td",
-              null,
-              moved(then, now, (cut) => thresholds(cut)),
-            ),
-            h(
-              "td",
-              null,
-              moved(then, now, (cut) => (cut.flags === null ? "none" : count(cut.flags))),
-            ),
-            h(
-              "td",
-              null,
-              statuses(then?.status, now.status),
-              now.bands
-                ? h(
-                    "div",
-                    { class: "small" },
-                    "block: ",
-                    statuses(then?.bands?.status, now.bands.status),
-                  )
-                : null,
-            ),
-            h("td", { class: "small soft" }, placed(now) ? "by hand" : "fitted to the labels"),
-          ),
-        ),
+        changes.map((change) => row(change, levels)),
       ),
     ),
   );
 }
+
+function row({ now, then }, levels) {
+  const flags = (cut) => (cut.flags === null ? "none" : count(cut.flags));
+  return h(
+    "tr",
+    null,
+    h("th", { scope: "row" }, cutName(now.category, now.level, levels)),
+    h("td", { class: "cut-thresholds" }, moved(then, now, thresholds)),
+    h("td", { class: "cut-flags" }, moved(then, now, flags)),
+    h(
+      "td",
+      { class: "cut-status" },
+      statuses(then?.status, now.status),
+      now.bands ? h("div", { class: "small" }, blocked(then, now)) : null,
+    ),
+    h("td", { class: "small soft" }, placed(now) ? "by hand" : "fitted to the labels"),
+  );
+}
+
+const blocked = (then, now) => ["block: ", statuses(then?.bands?.status, now.bands.status)];
 
 const statuses = (then, now) => [
   then && then !== now ? [statusBadge(then), " → "] : null,
