@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 
 from clipcal.calibrate.outlook import outlook_of
-from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.sampling.drawn import Drawn, draw_until_kept
 from clipcal.calibrate.sampling.suggest import Wish, suggest
 from clipcal.calibrate.sampling.waiting import line_up
@@ -25,7 +23,7 @@ from clipcal.service.schemas.review import (
     Queue,
     Round,
 )
-from clipcal.service.served.plans import standing_plan
+from clipcal.service.served.plans import plan_varied
 from clipcal.service.served.view import View
 from clipcal.service.served.workspace import Workspace
 
@@ -163,7 +161,7 @@ def tell_outlook(
     view = workspace.view()
     if category is not None:
         view.column(category)
-    plan = _looking(standing_plan(view), target, bands, confidence)
+    plan = plan_varied(view, target=target, bands=bands, confidence=confidence)
     with serving.tasks.turn(trying):
         found = outlook_of(workspace.material(plan, view), plan)
     return OutlookReply(
@@ -178,15 +176,6 @@ def _keep(workspace: Workspace, drawn: Drawn, trying: Attempt) -> int:
     with workspace.writing() as corpus:
         trying.hold()
         return drawn.remember(corpus)
-
-
-def _looking(
-    plan: CalibrationPlan, target: str | None, bands: str | None, confidence: float | None
-) -> CalibrationPlan:
-    """Change what a plan asks for, where a request asks for something else."""
-    if target is not None or bands is not None:
-        plan = replace(plan, target=target or plan.target, bands=bands)
-    return plan if confidence is None else replace(plan, confidence=confidence)
 
 
 def _require_threshold(view: View, category: str | None) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from clipcal.calibrate.plan import CalibrationPlan
 from clipcal.calibrate.trial.answers import Costs, WhatIf
 from clipcal.calibrate.trial.what_if import Trial
 from clipcal.service.context import Serving
@@ -25,7 +23,7 @@ from clipcal.service.schemas.calibration import (
 )
 from clipcal.service.schemas.common import Item, Name
 from clipcal.service.served.asked import require_level
-from clipcal.service.served.plans import standing_plan
+from clipcal.service.served.plans import plan_varied, standing_plan
 from clipcal.service.served.view import View
 from clipcal.service.served.workspace import Workspace
 
@@ -47,7 +45,14 @@ def what_if(serving: Serving, asked: WhatIfRequest) -> WhatIfReply:
     """
     workspace = serving.workspace
     view = workspace.view()
-    trial = workspace.trial(_plan(view, asked), view)
+    plan = plan_varied(
+        view,
+        target=asked.target,
+        bands=asked.bands,
+        confidence=asked.confidence,
+        joint=asked.joint,
+    )
+    trial = workspace.trial(plan, view)
     costs = Costs(asked.costs.miss, asked.costs.false_flag)
     start = time.perf_counter()
     results = [_tried(workspace, view, trial, one, costs, asked.flips) for one in asked.trials]
@@ -97,17 +102,6 @@ def curve(
     return CurveView(
         category=category, level=at, points=[CurvePoint.model_validate(one) for one in points]
     )
-
-
-def _plan(view: View, asked: WhatIfRequest) -> CalibrationPlan:
-    """What the calibration that is served was asked for, but for what the request names."""
-    plan = standing_plan(view)
-    if asked.target is not None or asked.bands is not None:
-        target = plan.target if asked.target is None else asked.target
-        plan = replace(plan, target=target, bands=asked.bands)
-    if asked.confidence is not None:
-        plan = replace(plan, confidence=asked.confidence)
-    return plan if asked.joint is None else replace(plan, joint=asked.joint)
 
 
 def _tried(

@@ -21,6 +21,35 @@ def standing_plan(view: View) -> CalibrationPlan:
     return plan if plan.overall == "rule" else replace(plan, overall="tried")
 
 
+def plan_varied(
+    view: View,
+    *,
+    target: str | None = None,
+    bands: str | None = None,
+    confidence: float | None = None,
+    joint: bool | None = None,
+) -> CalibrationPlan:
+    """Return what the calibration that is served was asked for, but for what a request names.
+
+    Parameters
+    ----------
+    view : View
+        What is served.
+    target, bands : str, optional
+        What to attain; either takes the place of both.
+    confidence : float, optional
+        Of guarantees and intervals.
+    joint : bool, optional
+        Whether all guarantees hold together with it.
+    """
+    plan = standing_plan(view)
+    if target is not None or bands is not None:
+        plan = replace(plan, target=plan.target if target is None else target, bands=bands)
+    if confidence is not None:
+        plan = replace(plan, confidence=confidence)
+    return plan if joint is None else replace(plan, joint=joint)
+
+
 def plan_for(view: View, asked: CalibrationPlan) -> CalibrationPlan:
     """Return what a request asks for, with the rest as in the calibration that is served.
 
