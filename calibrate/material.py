@@ -168,7 +168,9 @@ def gather_material(
     else:
         _refuse_moved(match, table, scored)
     sample, merged = gather(scored.scores, scored.categories, table, match, scored.rows)
-    backing = backing_of(corpus, scored, sample, prompt_set, plan.goal, labels, keep=keep)
+    backing = backing_of(
+        corpus, scored, sample, prompt_set, table.levels, plan.goal, labels, keep=keep
+    )
     material = Material(
         corpus,
         vectors,

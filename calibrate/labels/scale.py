@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from clipcal.calibrate.labels.words import BINARY, LADDER, kept_codes
-from clipcal.index.level_counts import filed_levels, said_levels
+from clipcal.index.level_counts import filed_levels, rows_at_levels, said_levels
 from clipcal.index.reading import Reading
+from clipcal.index.shards import Rows
 
 if TYPE_CHECKING:
     from clipcal.calibrate.contract import Contract
@@ -44,6 +47,29 @@ def spoken_levels(
     told = (count(corpus, categories) for count in (filed_levels, said_levels))
     found = (_most(words, levels) for words in told)
     return next((one for one in found if one), tuple(levels) or BINARY)
+
+
+def unread_rows(corpus: Reading, category: str, levels: Sequence[str]) -> Rows:
+    """Contents that have a label in other levels than these.
+
+    Parameters
+    ----------
+    corpus : Reading
+        The corpus.
+    category : str
+        In which.
+    levels : sequence of str
+        In which the corpus is labelled.
+
+    Returns
+    -------
+    Rows
+        int64 (n,), rows of the embeddings, ascending; whatever else is known of them.
+    """
+    codes = kept_codes(levels)
+    words = filed_levels(corpus, [category]).keys() | said_levels(corpus, [category]).keys()
+    other = [word for word in words if word.casefold() not in codes]
+    return rows_at_levels(corpus, category, other) if other else np.empty(0, np.int64)
 
 
 def _most(words: Mapping[str, int], levels: Sequence[str]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -70,6 +70,7 @@ def backing_of(
     scored: CorpusScores,
     sample: Sample,
     prompt_set: PromptSet,
+    levels: Sequence[str],
     goal: Goal,
     labels: str,
     *,
@@ -94,6 +95,8 @@ def backing_of(
         As `gather` returns it.
     prompt_set : PromptSet
         The categories.
+    levels : sequence of str
+        Those of the labels, from low to high.
     goal : Goal
         What is asked for.
     labels : str
@@ -117,21 +120,21 @@ def backing_of(
     known = (sample.values != UNKNOWN).any(axis=1)
     design = sample_design(corpus, rows[known], live=live)
     sample = replace(sample, clusters=clusters_of(corpus, rows, keep=keep))
-    unanswered = Unanswered.of(corpus, scored.categories)
+    unanswered = Unanswered.of(corpus, scored.categories, levels)
     sample, designs = _weighted(corpus, scored, sample, live, unanswered)
     by_score = _ByScore.of(designs)
     if goal.target.guaranteed and by_score.warnings and not sample.backing.any():
         raise CalibrationError(f"{by_score.warnings[0]}; or do without: {_unpromised(labels)}")
     chosen_on = tuned_rows(corpus, prompt_set.sha256)
     sample, flattered = _without_tuned(sample, rows, chosen_on, prompt_set, goal, labels)
-    sample, unlisted, withdrawn = with_blanks(corpus, scored, sample, live, chosen_on, unanswered)
+    sample, unlisted, lost = with_blanks(corpus, scored, sample, live, chosen_on, unanswered)
     population = from_first_draw(corpus, live) & ~np.isin(live, chosen_on)
     sample, unlike = _told_apart(sample, scored, scored.scores[first[population]], goal, labels)
     limits = (
         *on_waiting(sample, designs, labels, unlisted),
         *design.warnings,
         *by_score.warnings,
-        *on_blanks(sample, scored.categories, labels, unlisted, withdrawn),
+        *on_blanks(sample, scored.categories, labels, unlisted, lost),
     )
     promised = goal.target.guaranteed
     return Backing(

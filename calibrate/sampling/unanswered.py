@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcal.calibrate.cuts.sample import Sample
+from clipcal.calibrate.labels.scale import unread_rows
 from clipcal.calibrate.labels.table import UNKNOWN
 from clipcal.calibrate.sampling.design import SampleDesign, backing_blanks, missing_beside_chosen
 from clipcal.calibrate.sampling.history import union, without
@@ -30,19 +31,39 @@ class Unanswered:
         By category what the sheets left blank that were calibrated with before.
     taken_back : dict
         By category that of which a rater took a label back.
+    unread : dict
+        By category that of which something is said in other levels than those of the labels.
     """
 
     left_blank: dict[str, Int64]
     taken_back: dict[str, Int64]
+    unread: dict[str, Int64]
 
     @classmethod
-    def of(cls, corpus: Corpus, categories: Sequence[str]) -> Unanswered:
-        """Read what a corpus remembers of it, for each of the categories."""
+    def of(cls, corpus: Corpus, categories: Sequence[str], levels: Sequence[str]) -> Unanswered:
+        """Read what a corpus knows of it, for each of the categories, in these levels."""
         blank, nothing = left_blank(corpus), np.empty(0, np.int64)
         return cls(
             {name: blank.get(name_key(name), nothing) for name in categories},
             {name: taken_back_rows(corpus, name) for name in categories},
+            {name: unread_rows(corpus, name, levels) for name in categories},
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """How many of the blanks of a category had a label.
+
+    Attributes
+    ----------
+    withdrawn : int
+        It was taken back.
+    unread : int
+        It is in other levels.
+    """
+
+    withdrawn: int = 0
+    unread: int = 0
 
 
 def asked_cells(sample: Sample) -> NDArray[np.bool_]:
@@ -57,17 +78,18 @@ def with_blanks(
     live: Int64,
     chosen_on: Int64,
     before: Unanswered,
-) -> tuple[Sample, tuple[str, ...], dict[str, int]]:
+) -> tuple[Sample, tuple[str, ...], dict[str, Lost]]:
     """Count what would back a guarantee and has no label, category by category.
 
     That is what was drawn at random and somebody was asked about without giving a label, now or
-    `before`; what had a label that was taken back; and in some categories, which are returned too,
-    also what nobody was asked about, because other images of the draw have labels for their scores.
-    Returned as well is how many of these had a label.
+    `before`; what had a label that was taken back, or is listed without one since what is said of
+    it is in other levels; and in some categories, which are returned too, also what nobody was
+    asked about, because other images of the draw have labels for their scores. Returned as well is
+    how many of these had a label.
     """
     rows, asked = scored.rows[sample.places], asked_cells(sample)
     blanks, unlisted = np.zeros(len(scored.categories), np.int64), list[str]()
-    withdrawn: dict[str, int] = {}
+    lost: dict[str, Lost] = {}
     for column, category in enumerate(scored.categories):
         unknown = sample.values[:, column] == UNKNOWN
         if unknown.all():  # the files have no such category
@@ -75,12 +97,16 @@ def with_blanks(
         missing = missing_beside_chosen(corpus, rows[~unknown], category, live)
         if len(missing):
             unlisted.append(category)
-        told = (rows[unknown & asked[:, column]], before.left_blank[category], missing)
-        gone = without(before.taken_back[category], union(rows[~unknown], chosen_on))
-        blank = without(union(*told), union(rows[~unknown], chosen_on))
+        listed = rows[unknown & asked[:, column]]
+        unread = np.intersect1d(listed, before.unread[category])
+        answered = union(rows[~unknown], chosen_on)
+        gone = without(union(before.taken_back[category], unread), answered)
+        blank = without(union(listed, before.left_blank[category], missing), answered)
         found = backing_blanks(corpus, blank, gone, category, live)
-        blanks[column], withdrawn[category] = len(found), int(np.isin(found, gone).sum())
-    return replace(sample, blanks=blanks), tuple(unlisted), withdrawn
+        foreign = int(np.isin(found, unread).sum())
+        blanks[column] = len(found)
+        lost[category] = Lost(int(np.isin(found, gone).sum()) - foreign, foreign)
+    return replace(sample, blanks=blanks), tuple(unlisted), lost
 
 
 def on_waiting(
@@ -110,19 +136,21 @@ def on_blanks(
     categories: Sequence[str],
     labels: str,
     unlisted: Sequence[str],
-    withdrawn: Mapping[str, int],
+    lost: Mapping[str, Lost],
 ) -> Iterator[str]:
     """Warn of blanks, which a guarantee takes at their worst, and how many of them had a label."""
     for category, blanks in zip(categories, sample.blanks.tolist(), strict=True):
-        gone = withdrawn.get(category, 0)
+        had = lost.get(category, Lost())
+        gone, unread = had.withdrawn, had.unread
         where = (
             f"have no label in '{category}', while others of it were labelled for their scores"
             if category in unlisted
             else f"are listed without a label in '{category}'"
         )
         facts = (
-            (blanks - gone, f"images of the audit sample {where}"),
+            (blanks - gone - unread, f"images of the audit sample {where}"),
             (gone, f"images have no label in '{category}' any more, since it was taken back"),
+            (unread, f"images have a label in '{category}' only in levels that are not read"),
         )
         for count, fact in facts:
             if count:
