@@ -140,7 +140,8 @@ def import_command(
         for file in files
     ]
     given = [one for read in found for one in read.given]
-    done = import_labels(corpus, given, batch=f"import-{uuid4().hex[:8]}", dry_run=dry_run)
+    batch = f"import-{uuid4().hex[:8]}"
+    done = import_labels(corpus, given, batch=batch, levels=scale, dry_run=dry_run)
     if as_json:
         print_json({**asdict(done), "dry_run": dry_run, "files": _files(files, found)})
         return

@@ -246,3 +246,30 @@ def test_one_row_in_other_levels_takes_nothing_from_a_corpus_of_yes_and_no(
     )
     judge(corpus, "older", [Said(101, "fire", "minor")], rater="Bob", origin="given")
     assert promised(fitted(corpus, tmp_path)) == promised(before)
+
+
+# --- what leaves and comes back ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("output", ["labels.json", "metadata.jsonl"])
+def test_what_is_exported_without_raters_is_no_second_voice_when_it_comes_back(
+    run: Run, corpus: Corpus, output: str
+) -> None:
+    corpus.replace_labels({})
+    judge(corpus, "a", [Said(20, "fire", "minor")], rater="Ada", origin="given")
+    words = ["--format", "coco"] if output.endswith(".json") else []
+    assert run("labels", "export", "-o", output, *words).exit_code == 0
+    told = json.loads(run("labels", "import", output, "--json").stdout)
+    assert (told["same"], told["written"]) == (1, 0)
+    judge(corpus, "b", [Said(20, "fire", "none")], rater="Ada", origin="given")
+    table = pooled(corpus, ("fire",), LEVELS).table
+    assert table.values.tolist() == [[0]]
+    told = json.loads(run("labels", "import", output, "--json").stdout)
+    assert (told["new"], told["written"]) == (1, 1)
+
+
+def test_a_rater_whom_the_file_names_is_a_voice_of_his_own(run: Run, corpus: Corpus) -> None:
+    judge(corpus, "a", [Said(20, "fire", "minor")], rater="Ada", origin="given")
+    Path("bob.csv").write_text("image,category,label,rater\n19.png,fire,minor,Bob\n")
+    told = json.loads(run("labels", "import", "bob.csv", "--rater", "Bob", "--json").stdout)
+    assert (told["new"], told["raters"]) == (1, ["Bob"])

@@ -140,7 +140,12 @@ def import_file(
         with serving.workspace.apart() as corpus:
             require_owner(corpus, batch, {one.rater for one in read.given})
             done = import_labels(
-                corpus, read.given, batch=batch, dry_run=preview, begin=trying.hold
+                corpus,
+                read.given,
+                batch=batch,
+                levels=view.levels,
+                dry_run=preview,
+                begin=trying.hold,
             )
     serving.metrics.kept(done.written)
     hide = hiding(serving.settings, view)

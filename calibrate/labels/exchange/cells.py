@@ -119,7 +119,7 @@ def settle(cells: Sequence[Cell], asked: Asked, format: Format, ignored: Counter
     scale = scale_of({word_of(cell.word) for cell in cells}, asked.levels)
     kept, bare = _without_bare(cells, scale)
     levels = _levels(kept, scale, asked)
-    given, torn = _once(zip(kept, levels, strict=True))
+    given, torn = _once(zip(kept, levels, strict=True), asked.rater)
     given, unfit = into_scale(given, scale.levels, asked)
     notes = (*scale.notes, *_on_bare(bare, scale), *_on_torn(torn), *unfit, *_on_ignored(ignored))
     return Read(format, given, notes, tuple(ignored))
@@ -147,8 +147,13 @@ def _levels(cells: Sequence[Cell], scale: Scale, asked: Asked) -> list[str | Non
     return found
 
 
-def _once(pairs: Iterable[tuple[Cell, str | None]]) -> tuple[tuple[Given, ...], list[str]]:
-    """Return one label per image, category and rater, and name those that contradict themselves."""
+def _once(
+    pairs: Iterable[tuple[Cell, str | None]], rater: str
+) -> tuple[tuple[Given, ...], list[str]]:
+    """Return one label per image, category and rater, and name those that contradict themselves.
+
+    Whoever is called as the rater of what has none is not named by the file.
+    """
     found: dict[tuple[str, str, str, str], tuple[Cell, set[str]]] = {}
     for cell, level in pairs:
         if level is not None:
@@ -158,7 +163,15 @@ def _once(pairs: Iterable[tuple[Cell, str | None]]) -> tuple[tuple[Given, ...], 
             if cell.origin in CHOSEN:  # it was seen for its score, if any place says so
                 found[key] = (cell, known[1])
     given = tuple(
-        Given(cell.image, cell.category, level, cell.rater, cell.origin, cell.sha256)
+        Given(
+            cell.image,
+            cell.category,
+            level,
+            cell.rater,
+            cell.origin,
+            cell.sha256,
+            named=cell.rater != rater,
+        )
         for cell, levels in found.values()
         if len(levels) == 1
         for level in levels

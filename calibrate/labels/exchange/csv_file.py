@@ -70,13 +70,13 @@ def _given(reading: Reading, frame: Frame, origins: int | None, asked: Asked) ->
     """Yield the votes of raters that are named, or else each label."""
     votes = reading.votes
     if votes is None or not votes.raters:
-        one = (frame.raters[0] if len(frame.raters) == 1 else "") or asked.rater
+        one = frame.raters[0] if len(frame.raters) == 1 else ""
         image, category = np.nonzero(reading.values >= 0)
         level, rater = reading.values[image, category], np.full(len(image), _ANYBODY)
         names = {_ANYBODY: one}
     else:
         image, category, level, rater = votes.image, votes.category, votes.level, votes.rater
-        names = {number: name or asked.rater for number, name in enumerate(votes.raters)}
+        names = dict(enumerate(votes.raters))
     by_rater, by_category = _ANYBODY not in names, reading.asked is not None
     seen = _seen(frame, origins, asked, by_rater=by_rater, by_category=by_category)
     keys = [name_key(name) if by_category else "" for name in reading.categories]
@@ -84,7 +84,15 @@ def _given(reading: Reading, frame: Frame, origins: int | None, asked: Asked) ->
     for place, column, code, who in cells:
         name, level_name = reading.images[place], reading.levels[code]
         origin = seen.get((place, keys[column], who), asked.origin)
-        yield Given(name, reading.categories[column], level_name, names[who], origin)
+        given_by = names[who] or asked.rater
+        yield Given(
+            name,
+            reading.categories[column],
+            level_name,
+            given_by,
+            origin,
+            named=bool(names[who]),
+        )
 
 
 def _seen(

@@ -9,6 +9,7 @@ from typing import Final
 
 from clipcal.calibrate.labels.exchange.records import Given
 from clipcal.calibrate.labels.matching import NO_ROW, match_images, plain_path
+from clipcal.calibrate.labels.pool import majority_of, pool_labels, table_of
 from clipcal.calibrate.labels.sheet import name_key
 from clipcal.calibrate.labels.voices import FILE
 from clipcal.errors import BatchTaken, LabelError
@@ -45,8 +46,9 @@ class Imported:
     written : int
         How many labels were kept.
     new, changed, same : int
-        Labels that their rater had not given before; had given otherwise; and had given already,
-        which are not written again.
+        Labels that their rater had not given before; had given otherwise; and those that are not
+        written, since their rater has given them already, or since the file does not name him and
+        they are what is known anyway.
     raters : tuple of str
         Who gave them.
     unmatched : tuple of str
@@ -90,6 +92,7 @@ def import_labels(
     given: Sequence[Given],
     *,
     batch: str,
+    levels: Sequence[str] = (),
     dry_run: bool = False,
     begin: Callable[[], object] = lambda: None,
 ) -> Imported:
@@ -98,6 +101,10 @@ def import_labels(
     An image is found by its name as `match_images` finds it, or as ``item:NUMBER``. Where the file
     tells the hash of its content, the image must have that content: an image of that name with
     another content is not taken, and one of another name with that content is.
+
+    Where the file does not name whoever gave a label, it may have left this corpus before, without
+    its raters' names. It is taken only if the corpus says otherwise, lest what is known gain a
+    second voice, which would outlast a correction.
 
     Parameters
     ----------
@@ -109,6 +116,8 @@ def import_labels(
         A name for all of it that nothing else has. Where there are several raters or origins,
         each has a batch of its own below it, such as ``BATCH/given/ann``; asking again for the
         same writes nothing twice, and goes on where an earlier call was cut short.
+    levels : sequence of str
+        In which the corpus is labelled, as for `pooled`.
     dry_run : bool
         Only say what would happen.
     begin : callable
@@ -131,8 +140,10 @@ def import_labels(
     pending: dict[tuple[Origin, str], list[Said]] = {}
     counts = {"new": 0, "changed": 0, "same": 0}
     labels, torn = _placed(given, found.items)
+    verdicts = _verdicts(corpus, labels.values(), levels)
     for (item, key, rater), one in labels.items():
-        fate = _fate(known.get((item, key, rater)), one.level)
+        agreed = not one.named and verdicts.get((item, key)) == one.level
+        fate = "same" if agreed else _fate(known.get((item, key, rater)), one.level)
         counts[fate] += 1
         if fate != "same":
             said = Said(item, one.category, one.level)
@@ -259,6 +270,20 @@ def _known(corpus: Corpus) -> dict[Cell, str]:
             if item is not None and (item.id, name_key(category)) not in judged:
                 known[item.id, name_key(category), FILE] = level
     return known
+
+
+def _verdicts(
+    corpus: Corpus, labels: Iterable[Given], levels: Sequence[str]
+) -> dict[tuple[int, str], str]:
+    """Return what is known of each cell, in the categories in which a label names no rater."""
+    categories = list(dict.fromkeys(one.category for one in labels if not one.named))
+    pool = pool_labels(corpus, categories, levels) if categories else None
+    known = majority_of(pool, table_of(pool)) if pool else {}
+    return {
+        (item, name_key(category)): level
+        for item, row in known.items()
+        for category, level in row.items()
+    }
 
 
 def _placed(
