@@ -14,6 +14,9 @@ export const count = (number) => Math.round(number).toLocaleString("en-US");
 
 export const score = (number, digits = 4) => number.toFixed(digits).replace("-", MINUS);
 
+/** What the service says, with numbers below zero as the page writes them. */
+export const said = (sentence) => sentence.replace(/(?<=\s)-(?=\d+\.\d)/g, MINUS);
+
 export const signed = (number) =>
   number > 0 ? `+${count(number)}` : number < 0 ? `${MINUS}${count(-number)}` : "±0";
 

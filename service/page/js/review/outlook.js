@@ -1,7 +1,7 @@
 /** What the labels certify by now, and how many more it takes; told anew as labels come in. */
 import { abandoned, get } from "../api.js";
 import { h, replace, toast } from "../dom.js";
-import { STATUSES, cutName, plural } from "../words.js";
+import { STATUSES, cutName, plural, said } from "../words.js";
 
 const CALM_MS = 400;
 
@@ -68,7 +68,7 @@ export class Outlook {
     for (const [place, cut] of certified) {
       if (!this.#certified || this.#certified.has(place)) continue;
       const name = cutName(cut.category, cut.level, this.#levels);
-      toast(`${name}: ${cut.sentence}`, { seconds: 10 });
+      toast(`${name}: ${said(cut.sentence)}`, { seconds: 10 });
     }
     const now = new Set(certified.map(([place]) => place));
     const lost = [...(this.#certified ?? [])].filter((place) => !now.has(place));
@@ -132,7 +132,7 @@ export class Outlook {
       { class: "outlook-row" },
       h("div", { class: "row" }, head),
       progress(cut, name),
-      h("p", { class: "small figures" }, cut.sentence),
+      h("p", { class: "small figures" }, said(cut.sentence)),
     );
   }
 }

@@ -1,7 +1,7 @@
 /** What the thresholds would do: counts, rates with intervals, cost, bands, and the promise. */
 import { h, replace, set } from "../dom.js";
 import { kept } from "../state.js";
-import { amount, count, interval, percent, plural, score, signed } from "../words.js";
+import { amount, count, interval, percent, plural, said, score, signed } from "../words.js";
 
 const COSTS = { miss: "A miss costs", false_flag: "A false flag costs" };
 const MOST = 1e9;
@@ -66,9 +66,9 @@ export class Effects {
 
   // Said again only where it is another: it is read aloud.
   #promise({ certified, sentence }) {
-    const said = `${certified} ${sentence}`;
-    if (said === this.said) return;
-    this.said = said;
+    const promised = `${certified} ${sentence}`;
+    if (promised === this.promised) return;
+    this.promised = promised;
     replace(
       this.promise,
       h(
@@ -77,7 +77,7 @@ export class Effects {
         certified ? "✔ guaranteed" : "no guarantee",
       ),
       " ",
-      sentence,
+      said(sentence),
     );
   }
 
@@ -85,7 +85,7 @@ export class Effects {
     for (const name of LIVE) this.#tile(name, h("p", { class: "big soft" }, "–"));
     this.bands.hidden = true;
     replace(this.basis);
-    this.said = null;
+    this.promised = null;
     replace(this.promise, text);
   }
 
