@@ -10,12 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import DIM, IDENTITY
-from review_case import HOME, Case, case, closing, folder, make_corpus, served, template
+from review_case import (
+    HOME,
+    Case,
+    case,
+    closing,
+    folder,
+    levelled,
+    make_corpus,
+    served,
+    template,
+)
 
 from clipcal.index.judgements import standing
 from clipcal.index.store import Corpus, Outcome
 
-__all__ = ["case", "folder", "template"]
+__all__ = ["case", "folder", "levelled", "template"]
 
 FORMATS = ("csv", "label-studio", "coco", "imagefolder")
 Cells = dict[tuple[int, str, str], str | None]
@@ -132,6 +142,43 @@ def test_an_import_is_kept_once_and_taken_back_whole(case: Case, other: Case) ->
     undone = other.post("labels/undo", {"batch": "imported-1"})
     assert undone.json() == {"batch": "imported-1", "undone": 9}
     assert said(other) == before
+
+
+def test_a_file_in_other_levels_is_left_out_and_told_so_in_preview_too(
+    levelled: Case,
+) -> None:
+    levelled.label({2: "minor", 3: "none"}, rater="ann")
+    before = said(levelled)
+    for preview in (True, False):
+        reply = bring(levelled, b"image,fire\n1/0001.jpg,yes\n2/0002.jpg,no\n", preview=preview)
+        told = reply.json()
+        assert (told["new"], told["changed"], told["written"]) == (0, 0, 0)
+        assert any(note.startswith("2 labels are left out: in the") for note in told["notes"])
+    assert said(levelled) == before
+
+
+def test_labels_are_given_in_the_levels_of_those_that_there_are(levelled: Case) -> None:
+    assert levelled.get("categories").json()["levels"] == ["none", "minor", "major"]
+    with levelled.context.workspace.writing() as corpus:
+        corpus.replace_labels({f"{HOME}/0/0000.jpg": {"fire": "positive"}})
+    assert levelled.get("categories").json()["levels"] == ["negative", "positive"]
+    one = {"item": 2, "category": "fire", "level": "minor"}
+    body = {"batch": "of-other-levels", "rater": "ann", "origin": "given", "labels": [one]}
+    reply = levelled.post("labels", body)
+    assert reply.status_code == 422
+    assert "negative, positive" in reply.json()["detail"]
+    assert bring(levelled, b"image,fire\n1/0001.jpg,yes\n").json()["written"] == 1
+    lines = export(levelled, "csv").decode().split()
+    assert [line.split(",")[2] for line in lines[1:]] == ["positive", "positive"]
+
+
+def test_what_comes_back_without_its_raters_outlasts_no_correction(case: Case) -> None:
+    case.label({20: "positive"}, rater="ada")
+    data = export(case, "coco")
+    told = bring(case, data, rater="bob").json()
+    assert (told["same"], told["written"]) == (1, 0)
+    case.label({20: "negative"}, rater="ada")
+    assert case.get("items/20").json()["labels"] == {"fire": "negative"}
 
 
 def test_an_import_under_somebody_elses_batch_is_refused(case: Case) -> None:
