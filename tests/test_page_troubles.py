@@ -127,6 +127,27 @@ def test_what_one_tab_takes_back_the_other_does_not_miss(
     assert standing(kept) == [(answered, NO)]
 
 
+def test_labels_that_fail_while_all_else_is_answered_are_sent_again_with_pauses(
+    shared: Served, open_page: OpenPage
+) -> None:
+    draw(shared, 4, "smoking")
+    page = open_page(shared, "#/review?category=smoking", rater="Iris", troubled=True)
+    seen(page)
+    tries: list[Route] = []
+
+    def refuse(route: Route) -> None:
+        tries.append(route)
+        route.abort()
+
+    page.route("**/v1/labels", refuse)
+    name = press(page, "y")
+    page.wait_for_timeout(6_000)
+    assert 1 <= len(tries) <= 8
+    page.unroute("**/v1/labels")
+    sent(page)
+    assert standing(journal(shared, "Iris")) == [(name, YES)]
+
+
 def test_a_server_that_hangs_and_goes_on_has_each_answer_once(
     served: Served, open_page: OpenPage
 ) -> None:

@@ -13,6 +13,7 @@ import { Shelf, since, sorted } from "./shelf.js";
 const FIRST_DELAY = 1_000;
 const LONGEST_DELAY = 30_000;
 const LATE_MS = 3_000;
+const SOON_MS = 3_000;
 const UNKNOWN = 401;
 const CONFLICT = 409;
 // These pass: no connection (0), no token yet, timeouts, too many at once, the service itself.
@@ -28,6 +29,7 @@ export class Outbox {
   #busy = false;
   #delay = FIRST_DELAY;
   #timer = null;
+  #due = 0;
 
   /**
    * `post(path, body)` sends; `identify()` resolves to the identity of the corpus that is served;
@@ -108,10 +110,14 @@ export class Outbox {
     this.sendNow();
   }
 
-  /** Ask anew which corpus is served: the service was away, and another may have come back. */
+  /**
+   * Ask anew which corpus is served: the service was away, and another may have come back. Not at
+   * once where something just failed: what is sent may fail while all else is answered.
+   */
   reconsider() {
     this.corpus = null;
-    this.sendNow();
+    if (this.#timer === null) this.#send();
+    else this.#sendIn(SOON_MS);
   }
 
   sendNow() {
@@ -219,13 +225,21 @@ export class Outbox {
     this.onChange();
     // Without a token the person was asked for it just now: not again before the next answer.
     if (problem.status === UNKNOWN) return false;
-    const pause = Math.max(this.#delay, 1_000 * (problem.retryAfter ?? 0));
+    this.#sendIn(Math.max(this.#delay, 1_000 * (problem.retryAfter ?? 0)));
+    this.#delay = Math.min(2 * this.#delay, LONGEST_DELAY);
+    return false;
+  }
+
+  // Sooner than was meant, but never later: whoever asks again and again must not put it off.
+  #sendIn(milliseconds) {
+    const due = Date.now() + milliseconds;
+    if (this.#timer !== null && this.#due <= due) return;
+    clearTimeout(this.#timer);
+    this.#due = due;
     this.#timer = setTimeout(() => {
       this.#timer = null;
       this.#send();
-    }, pause);
-    this.#delay = Math.min(2 * this.#delay, LONGEST_DELAY);
-    return false;
+    }, milliseconds);
   }
 
   #remove(entry) {
