@@ -251,6 +251,14 @@ def test_one_row_in_other_levels_takes_nothing_from_a_corpus_of_yes_and_no(
 # --- what leaves and comes back ---------------------------------------------------------------
 
 
+def test_who_is_named_in_the_file_is_not_who_is_named_beside_it():
+    shared = {"image": "a.png", "gore": "none"}
+    found = read([{**shared, "annotator": {"email": "me"}}, {**shared, "image": "b.png"}], LEVELS)
+    assert [(one.rater, one.named) for one in found.given] == [("me", True), ("me", False)]
+    sheet = read("image,category,label,rater\na.png,gore,none,me\nb.png,gore,none,\n", LEVELS)
+    assert [(one.rater, one.named) for one in sheet.given] == [("me", True), ("me", False)]
+
+
 @pytest.mark.parametrize("output", ["labels.json", "metadata.jsonl"])
 def test_what_is_exported_without_raters_is_no_second_voice_when_it_comes_back(
     run: Run, corpus: Corpus, output: str

@@ -28,7 +28,7 @@ class Cell(NamedTuple):
     word : str
         The level as written.
     rater : str
-        Who says it.
+        Who says it; empty where the file does not name him.
     origin : Origin
         How he came to see the image.
     bare : bool
@@ -152,7 +152,7 @@ def _once(
 ) -> tuple[tuple[Given, ...], list[str]]:
     """Return one label per image, category and rater, and name those that contradict themselves.
 
-    Whoever is called as the rater of what has none is not named by the file.
+    What names no rater is the given one's.
     """
     found: dict[tuple[str, str, str, str], tuple[Cell, set[str]]] = {}
     for cell, level in pairs:
@@ -167,17 +167,17 @@ def _once(
             cell.image,
             cell.category,
             level,
-            cell.rater,
+            cell.rater or rater,
             cell.origin,
             cell.sha256,
-            named=cell.rater != rater,
+            named=bool(cell.rater),
         )
         for cell, levels in found.values()
         if len(levels) == 1
         for level in levels
     )
     torn = [
-        f"{cell.image} ({cell.category}, {cell.rater})"
+        f"{cell.image} ({cell.category}, {cell.rater or rater})"
         for cell, levels in found.values()
         if len(levels) > 1
     ]

@@ -200,7 +200,7 @@ def _looked(image: _Image, asked: Asked) -> Looked:
             f"command again."
         )
     origin = origin_of(image.origin, asked)
-    return Looked(f"image {image.id}", name, image.sha256 or "", asked.rater, origin)
+    return Looked(f"image {image.id}", name, image.sha256 or "", "", origin)
 
 
 def _said(coco: _Coco) -> Iterator[tuple[Id, Id, str, bool]]:

@@ -159,7 +159,7 @@ def _looked(sheet: Sheet, keys: Sequence[str], asked: Asked) -> list[Looked]:
     columns = (_column(sheet, keys, name) for name in (NAME, "sha256", rater, "origin"))
     rows = zip(sheet.lines.tolist(), *columns, strict=True)
     return [
-        Looked(f"line {line}", image, sha256, who or asked.rater, origin_of(origin, asked))
+        Looked(f"line {line}", image, sha256, who, origin_of(origin, asked))
         for line, image, sha256, who, origin in rows
     ]
 

@@ -153,7 +153,7 @@ class _Reader:
             if annotation.was_cancelled:
                 self.skipped += 1
                 continue
-            who = _person(annotation.completed_by) or self.asked.rater
+            who = _person(annotation.completed_by)
             seen = self._looked(task.data, where, who)
             results = annotation.result or []
             kept = results[0].meta if results else None  # our own exports name the rater there
@@ -168,7 +168,7 @@ class _Reader:
         if task.get("was_cancelled"):
             self.skipped += 1
             return
-        seen = self._looked(task, where, _person(task.get("annotator")) or self.asked.rater)
+        seen = self._looked(task, where, _person(task.get("annotator")))
         self.looked.append(seen)
         image = _image_key(task)
         for name, value in task.items():
