@@ -98,7 +98,8 @@ def test_no_page_is_wider_than_a_phone(shared: Served, open_page: OpenPage) -> N
         arrived(page, name)
         for width, height in ((390, 844), (360, 640)):
             page.set_viewport_size({"width": width, "height": height})
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+            # What is drawn follows the window's size only when that has been told.
+            page.wait_for_function("w => document.documentElement.scrollWidth <= w", arg=width)
 
 
 def test_a_theme_is_chosen_and_stays(shared: Served, open_page: OpenPage) -> None:

@@ -44,5 +44,6 @@ def _left_out(count: int, levels: Sequence[str], scale: Sequence[str]) -> str:
     labels = "1 label is" if count == 1 else f"{count:,} labels are"
     return (
         f"{labels} left out: in the levels {', '.join(levels)}, while labels of this corpus are "
-        f"{', '.join(scale)}."
+        f"{', '.join(scale)}. For other levels, calibrate with a file that has them: "
+        f"clipcal calibrate --labels FILE.csv"
     )
