@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from page_case import OpenPage, browser, demo_folder, open_page, shared
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 from served_case import Served
 
 __all__ = ["browser", "demo_folder", "open_page", "shared"]
@@ -13,10 +13,7 @@ PHONE = (390, 844)
 CATEGORY = "alcohol"
 
 
-def width(page: Page) -> int:
-    """How many pixels wide the page is, seen or not."""
-    wide: int = page.evaluate("document.documentElement.scrollWidth")
-    return wide
+WIDE = "wide => document.documentElement.scrollWidth === wide"  # what is drawn late included
 
 
 @pytest.mark.parametrize(
@@ -36,7 +33,7 @@ def test_no_page_is_wider_than_a_small_phone(
     page = open_page(shared, route, size=SMALL)
     expect(page.locator(shown).first).to_be_visible()
     page.wait_for_load_state("networkidle")
-    assert width(page) == SMALL[0]
+    page.wait_for_function(WIDE, arg=SMALL[0])
     last = page.get_by_role("navigation").get_by_role("link").last
     box = last.bounding_box()
     assert box is not None
