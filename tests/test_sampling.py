@@ -42,6 +42,10 @@ def test_probabilities_sum_to_the_number_drawn_and_leave_nobody_out(
     assert inclusion.min() >= min(1, 0.2 * n / len(size)) * (1 - 1e-9)
 
 
+def test_sizes_next_to_nothing_leave_nobody_out() -> None:
+    np.testing.assert_allclose(inclusion_probabilities(np.array([0, 5e-324]), 1), [0.1, 0.9])
+
+
 @given(sizes, st.data())
 def test_the_larger_an_image_counts_the_likelier_it_is_drawn(
     size: np.ndarray, data: st.DataObject

@@ -197,7 +197,8 @@ def inclusion_probabilities(sizes: Float64, n: int, floor: float = FLOOR) -> Flo
     if n == 0:
         return np.zeros(count)
     even = np.full(count, 1 / count)
-    mixed = (1 - floor) * sizes / total + floor * even if total > 0 else even
+    # Divided first: numbers so small that they are rounded would lose the factor.
+    mixed = (1 - floor) * (sizes / total) + floor * even if total > 0 else even
     certain = np.zeros(count, np.bool_)
     while True:
         rest = n - int(certain.sum())
