@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from clipcal.calibrate.comparison.records import Comparison, Difference
 from clipcal.calibrate.labels.overall import OVERALL
 from clipcal.errors import LabelError
-from clipcal.files import writing
+from clipcal.files import writing_rows
 
 
 def write_differences(comparison: Comparison, path: Path) -> None:
@@ -30,14 +29,10 @@ def write_differences(comparison: Comparison, path: Path) -> None:
         If it cannot be written.
     """
     again = "clipcal compare HUMAN.csv PREDICTED.csv -o FILE.csv"
-    with (
-        writing(path, LabelError, "The differences", again) as part,
-        part.open("w", encoding="utf-8", newline="") as stream,
-    ):
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["image", "dimension", "human", "predicted"])
+    with writing_rows(path, LabelError, "The differences", again) as write:
+        write([("image", "dimension", "human", "predicted")])
         for one in comparison.images:
-            writer.writerows((one.image, *said) for said in differences(one, comparison.kind))
+            write((one.image, *said) for said in differences(one, comparison.kind))
 
 
 def differences(image: Difference, kind: str = "ratings") -> list[tuple[str, str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from scipy import special
 
 from clipcal.calibrate.labels.table import LabelTable
 from clipcal.errors import LabelError
-from clipcal.files import writing
+from clipcal.files import writing_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +96,9 @@ def write_disputes(found: Sequence[Dispute], levels: Sequence[str], path: Path) 
         If it cannot be written.
     """
     again = "clipcal agreement LABELS.csv -o FILE.csv"
-    with (
-        writing(path, LabelError, "The disputed images", again) as part,
-        part.open("w", encoding="utf-8", newline="") as stream,
-    ):
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["image", "category", *levels, "majority"])
-        writer.writerows([one.image, one.category, *one.votes, one.majority or ""] for one in found)
+    with writing_rows(path, LabelError, "The disputed images", again) as write:
+        write([("image", "category", *levels, "majority")])
+        write((one.image, one.category, *one.votes, one.majority or "") for one in found)
 
 
 def _entropy(votes: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -74,3 +75,31 @@ def writing(path: Path, error: type[ClipcalError], what: str, command: str) -> I
             f"{what} cannot be written to {path} ({failure.strerror}). Name a file in a folder "
             f"that can be written to: {command}"
         ) from failure
+
+
+@contextmanager
+def writing_rows(
+    path: Path, error: type[ClipcalError], what: str, command: str
+) -> Iterator[Callable[[Iterable[Sequence[object]]], None]]:
+    """Do as `writing` does, for a table in CSV and UTF-8.
+
+    Parameters
+    ----------
+    path, error, what, command
+        As for `writing`.
+
+    Yields
+    ------
+    callable
+        Writes some rows, each a sequence of cells.
+
+    Raises
+    ------
+    ClipcalError
+        Of the kind asked for, if the file cannot be written.
+    """
+    with (
+        writing(path, error, what, command) as part,
+        part.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        yield csv.writer(stream, lineterminator="\n").writerows
